@@ -1,0 +1,1 @@
+"""filedropd: a one-time file drop, as a Twisted daemon."""

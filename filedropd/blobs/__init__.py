@@ -1,0 +1,1 @@
+"""The bytes, kept: one module per technology."""

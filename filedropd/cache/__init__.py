@@ -1,0 +1,1 @@
+"""What may be lost: one module per technology."""

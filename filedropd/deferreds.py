@@ -1,0 +1,104 @@
+"""The few ways in which we touch Deferreds.
+
+Everything else is ``async def``.  Twisted, Klein and threads meet us here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, ParamSpec, TypeVar
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+T = TypeVar("T")
+P = ParamSpec("P")
+
+_log = Logger()
+
+
+def shielded(work: Coroutine[Any, Any, T]) -> Deferred[T]:
+    """Run ``work`` to its end whatever becomes of whoever waits for it.
+
+    Klein cancels a route whose client has left.  A step that changes state must not stop half-way
+    for that: cancelling the Deferred returned here ends the waiting and not the work.  A failure
+    that then has nobody to tell is logged.
+    """
+    inner = Deferred.fromCoroutine(work)
+    outer: Deferred[T] = Deferred(canceller=lambda _: None)
+
+    def relay(result: T | Failure) -> None:
+        if not outer.called:
+            outer.callback(result)
+        elif isinstance(result, Failure):
+            _log.failure("work that nobody waits for any more failed", failure=result)
+
+    inner.addBoth(relay)
+    return outer
+
+
+def background(work: Coroutine[Any, Any, None], what: str) -> Deferred[None]:
+    """Start ``work`` that nobody waits for; log its failure under the name ``what``.
+
+    :returns: a Deferred that fires with ``None`` when the work has ended, and never fails.
+    """
+    started = Deferred.fromCoroutine(work)
+
+    def failed(failure: Failure) -> None:
+        if not isinstance(failure.value, CancelledError):
+            _log.failure("{what} failed", failure=failure, what=what)
+
+    return started.addErrback(failed)
+
+
+def in_thread(
+    reactor: IReactorFromThreads,
+    pool: ThreadPool,
+    call: Callable[P, T],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> Deferred[T]:
+    """Run ``call`` on a thread of ``pool``; the Deferred fires with its result on the reactor's thread.
+
+    A call that has begun cannot be cancelled: use :func:`shielded` around what must not be lost.
+    """
+    return deferToThreadPool(reactor, pool, call, *args, **kwargs)
+
+
+def sleep(clock: IReactorTime, seconds: float) -> Deferred[None]:
+    """Fire after ``seconds`` of ``clock``; can be cancelled."""
+    waiting: Deferred[None] = Deferred(canceller=lambda _: timer.cancel())
+    timer = clock.callLater(seconds, waiting.callback, None)
+    return waiting
+
+
+class Gathering:
+    """Counts work that is under way, so that stopping can wait for it."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._waiting: list[Deferred[None]] = []
+
+    def __enter__(self) -> None:
+        self._count += 1
+
+    def __exit__(self, *exc: object) -> None:
+        self._count -= 1
+        if self._count == 0:
+            waiting, self._waiting = self._waiting, []
+            for waiter in waiting:
+                waiter.callback(None)
+
+    def __len__(self) -> int:
+        return self._count
+
+    async def empty(self) -> None:
+        """Return when nothing is under way."""
+        if self._count:
+            waiter: Deferred[None] = Deferred()
+            self._waiting.append(waiter)
+            await waiter

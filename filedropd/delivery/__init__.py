@@ -1,0 +1,1 @@
+"""Handing bytes over: one module per way."""

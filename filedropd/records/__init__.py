@@ -1,0 +1,1 @@
+"""Drops and claims, kept: one module per database, the statements in :mod:`.sql`."""

@@ -1,0 +1,69 @@
+"""The secrets in URLs.
+
+A :class:`Token` is 128 random bits, written as 32 lower-case hex digits.  Whoever knows it may act
+on it, so it never reaches a log or the disk: at rest we keep its :attr:`~Token.key`, the SHA-256
+of its digits.  A plain hash is enough for a secret of full entropy; nothing that can be guessed
+in 2^64 tries is protected by it, and nothing else is stored with it.
+
+Blobs and daemons have random names of the same form (:func:`random_name`), which are no secrets
+and lead nowhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Callable
+
+import attrs
+
+#: Bytes of randomness in a token.
+TOKEN_BYTES = 16
+
+_GRAMMAR = re.compile(r"[0-9a-f]{32}", re.ASCII)
+
+#: A source of ``n`` random bytes; :func:`secrets.token_bytes` but in tests.
+Randomness = Callable[[int], bytes]
+
+
+@attrs.frozen(repr=False)
+class Token:
+    """A secret that stands in a URL or a header. Its ``repr`` and ``str`` do not show it."""
+
+    text: str
+
+    @classmethod
+    def mint(cls, randomness: Randomness = secrets.token_bytes) -> Token:
+        """Return a new token of 128 bits from ``randomness``."""
+        return cls(randomness(TOKEN_BYTES).hex())
+
+    @classmethod
+    def parse(cls, text: str) -> Token | None:
+        """Return the token that ``text`` is, or ``None`` where it does not have a token's form."""
+        return cls(text) if _GRAMMAR.fullmatch(text) else None
+
+    @property
+    def key(self) -> bytes:
+        """What is stored in the token's place: 32 bytes, SHA-256 of its digits."""
+        return hashlib.sha256(self.text.encode("ascii")).digest()
+
+    def matches(self, key: bytes) -> bool:
+        """Tell whether this token is the one stored as ``key``, in time that does not depend on it."""
+        return hmac.compare_digest(self.key, key)
+
+    def __repr__(self) -> str:
+        return f"<Token {short(self.key)}>"
+
+    __str__ = __repr__
+
+
+def short(key: bytes) -> str:
+    """Return the name under which logs speak of the thing stored as ``key``: 8 hex digits, no secret."""
+    return key[:4].hex()
+
+
+def random_name(randomness: Randomness = secrets.token_bytes) -> str:
+    """Return a random name of 32 hex digits for something that is no secret."""
+    return randomness(TOKEN_BYTES).hex()

@@ -1,0 +1,1 @@
+"""HTTP to drops, on Klein."""

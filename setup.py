@@ -1,0 +1,45 @@
+"""The distribution. Exact versions for work on the project are in constraints.txt."""
+
+from setuptools import find_packages, setup
+
+setup(
+    name="filedropd",
+    version="0.1.0",
+    description="A one-time file drop: leave a file, hand over a link, it is downloaded once and is gone",
+    long_description=open("README.md", encoding="utf-8").read(),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    python_requires=">=3.11",
+    # twisted.plugins is Twisted's own package: listing it here makes our plugin file land in it.
+    packages=[*find_packages(include=["filedropd", "filedropd.*"]), "twisted.plugins"],
+    package_data={"filedropd.records": ["schema/*.sql"], "filedropd.web": ["ui/*"], "filedropd": ["py.typed"]},
+    install_requires=[
+        # Below 26.10 a bare CR or LF passes in a header value: request smuggling.
+        "twisted[tls]>=26.10,<27",
+        "klein>=24.8",
+        "httptools>=0.9,<0.10",
+        "multipart>=2.0,<3",
+        "werkzeug>=3.1,<4",
+        "attrs>=25.1",
+        "argon2-cffi>=25.1",
+        "zope.interface>=7",
+    ],
+    extras_require={
+        "test": [
+            "hypothesis>=6.150",
+            "import-linter>=2.5",
+            "mypy>=2.4,<2.5",
+            "mypy-zope>=1.0.17",
+            "requests>=2.32",
+            "treq>=25",
+            "ruff>=0.17,<0.18",
+        ],
+    },
+    classifiers=[
+        "Framework :: Twisted",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+    ],
+)
