@@ -1,0 +1,527 @@
+"""One connection: requests in, answers out, in order.
+
+A request is handed to the application **when its head is complete**; its body streams in behind
+(:mod:`.body`).  Input behind a message that is being answered is not looked at until the answer is
+done: pipelining costs a bounded buffer and no queue.
+
+A connection that will not be used again is closed in the way that lets the client see the answer
+(RFC 9112 section 9.6): our side first, then what still comes is read and dropped, within bounds.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPullProducer, IPushProducer, ISSLTransport
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
+from zope.interface import implementer
+
+from filedropd.deferreds import sleep
+from filedropd.errors import ClientGone, MalformedRequest, ProtocolError, RequestTimeout
+from filedropd.http.acknowledgement import Acknowledgements
+from filedropd.http.body import Body
+from filedropd.http.deadline import Deadline
+from filedropd.http.framing import ChunkedFraming, Framing, LengthFraming
+from filedropd.http.head import Head, HeadReader
+from filedropd.http.request import Request
+from filedropd.http.settling import Settling
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IProducer
+
+    from filedropd.http.server import HTTPFactory
+
+#: Bytes read at once, and bytes written that wait for the kernel before we are paused.
+BUFFER: Final = 256 * 1024
+#: Bytes of requests behind the one that is being answered, held before reading stops.
+PIPELINED: Final = 64 * 1024
+#: Bytes, and seconds, for which a client that goes on sending is listened to after its last answer.
+LINGER_BYTES: Final = 64 * 1024 * 1024
+LINGER_SECONDS: Final = 10.0
+LINGER_QUIET: Final = 1.0
+#: A body must bring so many bytes in so many seconds (and what `--stall-timeout` says, if less).
+BODY_RATE_BYTES: Final = 30 * 1024
+BODY_RATE_SECONDS: Final = 30.0
+
+
+@attrs.frozen(kw_only=True)
+class Timeouts:
+    """How long a connection may take, in seconds.
+
+    :ivar head: from the first byte of a request's head to its last.
+    :ivar idle: from an answer to the next request.
+    :ivar stall: without a byte taken by a client that is being sent to.
+    """
+
+    head: float = 10.0
+    idle: float = 75.0
+    stall: float = 60.0
+
+
+@implementer(IHalfCloseableProtocol, IPushProducer)
+class Channel(Protocol):
+    """The protocol. :class:`~filedropd.http.request.Request` calls it as ``twisted.web`` calls its own."""
+
+    # twisted.web.server.Request looks for these.
+    site = None
+    _disconnected = False
+
+    def __init__(self, factory: HTTPFactory) -> None:
+        self.http = factory
+        self._clock = factory.clock
+        self._reader: HeadReader | None = None
+        self._request: Request | None = None
+        self._starting: Request | None = None
+        self._framing: Framing | None = None
+        self._pipelined = b""
+        self._settling: Settling | None = None
+        self._deadline = Deadline(self._clock)
+        self._received = 0  # of a body, in the current window of its rate
+        self._served = False
+        self._last = False  # the answer that is being given is this connection's last
+        self._lingering = -1  # bytes that may still come, once the last answer is given
+        self._linger_ends = 0.0
+        self._eof = False
+        self._running = False
+        self._read_paused = False
+        self._write_paused = False
+        self._write_waiter: Deferred[None] | None = None
+
+    # -- the connection ---------------------------------------------------------------------------
+
+    def connectionMade(self) -> None:
+        """Begin to wait for a request."""
+        transport = self._transport
+        self.secure = ISSLTransport.providedBy(transport)
+        # The transport on the socket itself: what TLS wraps.
+        self._lower = transport.transport if self.secure else transport
+        # Twisted reads pieces of this size, and pauses us when it holds more than this to write.
+        self._lower.bufferSize = BUFFER
+        transport.registerProducer(self, True)
+        self._acknowledgements = Acknowledgements(transport)
+        self.http.opened(self)
+        self._deadline.set(self.http.timeouts.head, self._head_late)
+
+    @property
+    def _transport(self) -> Any:
+        """The transport: TCP's, UNIX's, TLS's or memory's. Twisted has no interface for what they share."""
+        return self.transport
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes from the client."""
+        if self._settling is not None and not self._pipelined:
+            self._settling.client_asked()
+        if self._lingering >= 0:
+            self._drop(len(data))
+        elif self._request is not None and self._framing is None:
+            self._hold(data)
+        else:
+            self._run(data)
+
+    def readConnectionLost(self) -> None:
+        """Take the client's FIN. It may still be waiting for an answer."""
+        self._eof = True
+        if self._lingering >= 0 or self._request is None:
+            self._close()
+        elif self._framing is not None:
+            self._break_body(MalformedRequest("The body ended before the length that it declared."))
+        elif self._settling is not None:
+            self._settling.client_closed()
+
+    def writeConnectionLost(self) -> None:
+        """Nothing: it was us who closed this side."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Tell whoever is still at work here that there is nobody left."""
+        self._disconnected = True
+        self._deadline.stop()
+        self._lingering = 0
+        request, self._request = self._request, None
+        if request is not None:
+            request.connectionLost(reason)
+            request.body.fail(ClientGone())
+            request.body.wake()
+        if self._settling is not None:
+            clean = self.secure and reason.check(ConnectionDone) is not None
+            self._settling.connection_lost(clean=clean, acknowledged=self._acknowledged_at_close)
+        self._release_write_waiter()
+        self.http.closed(self)
+
+    _acknowledged_at_close = False
+
+    def stopProducing(self) -> None:
+        """The connection is about to be lost; the socket is still there to be asked."""
+        if self._settling is not None:
+            self._acknowledged_at_close = self._settling.acknowledged()
+
+    def abort(self) -> None:
+        """Break the connection off (RST): the client must not take what it has for the whole."""
+        self._lingering = 0
+        self._transport.abortConnection()
+
+    def shut(self) -> None:
+        """Take no further request: close when the one that is being answered is done, or at once."""
+        self._last = True
+        if self._request is None and self._lingering < 0:
+            self._close()
+
+    # -- requests in ------------------------------------------------------------------------------
+
+    def _run(self, data: bytes) -> None:
+        """Go through ``data`` message by message, for as long as the answers are given at once."""
+        self._running = True
+        try:
+            while True:
+                rest = self._consume(data)
+                if self._starting is not None:
+                    request, self._starting = self._starting, None
+                    request.process()
+                if self._request is not None:
+                    self._request.body.wake()
+                if self._lingering >= 0:
+                    return
+                if self._request is not None:
+                    self._hold(rest)
+                    return
+                data, self._pipelined = rest + self._pipelined, b""
+                if not data:
+                    return
+        finally:
+            self._running = False
+
+    def _consume(self, data: bytes) -> bytes:
+        """Read to the end of the current message; returns what lies behind it."""
+        try:
+            if self._request is None:
+                data = self._read_head(data)
+            if self._framing is not None:
+                data = self._read_body(data)
+        except ProtocolError as error:
+            self._refuse(error)
+            return b""
+        return data
+
+    def _read_head(self, data: bytes) -> bytes:
+        if self._reader is None:
+            self._reader = HeadReader(self.http.limits)
+            self._deadline.set(self.http.timeouts.head, self._head_late)
+        found = self._reader.feed(data)
+        if found is None:
+            return b""
+        self._reader = None
+        head, rest = found
+        self._begin(head)
+        return rest
+
+    def _begin(self, head: Head) -> None:
+        body = Body(
+            head.length,
+            pause=self._pause_reading,
+            resume=self._resume_reading,
+            invite=self._invite if head.expects_continue and head.length != 0 else None,
+        )
+        if head.length == 0:
+            body.end()
+            self._deadline.clear()
+        else:
+            self._framing = ChunkedFraming() if head.length is None else LengthFraming(head.length)
+            self._watch_body()
+        self._served = True
+        self._last = self._last or not head.persistent
+        self._request = self._starting = Request(self, head, body)
+
+    def _read_body(self, data: bytes) -> bytes:
+        request, framing = self._request, self._framing
+        if request is None or framing is None:
+            return data
+        octets, rest = framing.feed(data)
+        self._received += len(octets)
+        request.body.arrived(octets)
+        if rest is None:
+            return b""
+        self._framing = None
+        self._deadline.clear()
+        request.body.end()
+        return rest
+
+    def _hold(self, data: bytes) -> None:
+        self._pipelined += data
+        if len(self._pipelined) > PIPELINED:
+            self._pause_reading()
+
+    def _invite(self) -> None:
+        request = self._request
+        if request is not None and not request.startedWriting:
+            self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._watch_body()
+
+    def _refuse(self, error: ProtocolError) -> None:
+        """Answer what is not a request, or break off the body of one that is being answered."""
+        if self._request is not None and self._starting is None:
+            self._break_body(error)
+            return
+        self._request = self._starting = self._framing = self._reader = None
+        self._last = True
+        refusal = self.http.refusal(error)
+        self.http.refused(self, refusal.code)
+        self.writeHeaders(b"HTTP/1.1", b"%d" % refusal.code, refusal.reason, refusal.headers)
+        self.write(refusal.body)
+        self._finish()
+
+    def _break_body(self, error: ProtocolError) -> None:
+        """End a body that cannot be trusted any more; its request is still answered, as the last."""
+        request = self._request
+        self._framing = LengthFraming(2**63)  # swallows what still comes
+        self._last = True
+        self._deadline.clear()
+        if request is not None:
+            request.body.fail(error)
+            if not self._running:
+                request.body.wake()
+
+    # -- deadlines --------------------------------------------------------------------------------
+
+    def _head_late(self) -> None:
+        if self._reader is None or not self._reader.started:
+            self._close()
+        else:
+            self._refuse(RequestTimeout())
+
+    def _watch_body(self) -> None:
+        self._received = 0
+        seconds = min(BODY_RATE_SECONDS, self.http.timeouts.stall)
+        self._deadline.set(seconds, self._body_looked_at)
+
+    def _body_looked_at(self) -> None:
+        request = self._request
+        if request is None or self._framing is None:
+            return
+        enough = BODY_RATE_BYTES * min(1.0, self.http.timeouts.stall / BODY_RATE_SECONDS)
+        # It is no fault of the client's while we do not read, or have not asked for it yet.
+        if self._read_paused or not request.body.invited or self._received >= enough:
+            self._watch_body()
+        else:
+            self._break_body(RequestTimeout())
+
+    def _watch_reader(self) -> None:
+        self._taken = self._acknowledgements.progress()
+        self._deadline.set(self.http.timeouts.stall, self._reader_looked_at)
+
+    _taken = 0
+
+    def _reader_looked_at(self) -> None:
+        if self._acknowledgements.progress() != self._taken:
+            self._watch_reader()
+        else:
+            self.abort()
+
+    # -- answers out, as twisted.web.http.Request calls it ----------------------------------------
+
+    def getPeer(self) -> IAddress:
+        """Return the client's address."""
+        address: IAddress = self._transport.getPeer()
+        return address
+
+    def getHost(self) -> IAddress:
+        """Return the address that the client connected to."""
+        address: IAddress = self._transport.getHost()
+        return address
+
+    def isSecure(self) -> bool:
+        """Tell whether the connection is under TLS."""
+        return self.secure
+
+    def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
+        """Write an answer's head. Says so where it is the connection's last."""
+        request = self._request
+        if request is not None and not request.body.complete:
+            # RFC 9112 section 9.3: without the rest of the body the connection is out of step.
+            self._last = True
+        self._last = self._last or self._eof or _ends_with_connection(request, code, headers)
+        lines = [b"HTTP/1.1 ", code, b" ", reason, b"\r\n"]
+        for name, values in headers.getAllRawHeaders():
+            for value in values:
+                lines += (name, b": ", value, b"\r\n")
+        if self._last:
+            lines.append(b"Connection: close\r\n")
+        elif version == b"HTTP/1.0" and request is not None:
+            lines.append(b"Connection: keep-alive\r\n")
+        lines.append(b"\r\n")
+        self.write(b"".join(lines))
+
+    def write(self, data: bytes) -> None:
+        """Write bytes of an answer."""
+        self._acknowledgements.written += len(data)
+        self._transport.write(data)
+
+    def writeSequence(self, pieces: list[bytes]) -> None:
+        """Write bytes of an answer."""
+        self.write(b"".join(pieces))
+
+    def settling(self) -> Settling:
+        """Watch what becomes of the body whose head was just written."""
+        self._settling = Settling(self._clock, self._acknowledgements, stall=self.http.timeouts.stall, abort=self.abort)
+        return self._settling
+
+    async def writable(self) -> None:
+        """Return when more may be written.
+
+        :raises ClientGone: never again.
+        """
+        if self._write_paused and not self._disconnected:
+            self._write_waiter = Deferred(canceller=lambda _: self._forget_write_waiter())
+            await self._write_waiter
+        if self._disconnected:
+            raise ClientGone
+
+    async def flushed(self) -> None:
+        """Return when the kernel has taken all that was written.
+
+        :raises ClientGone: it never will.
+        """
+        if self.secure:
+            await sleep(self._clock, 0)  # TLS's layer gathers small writes until the next turn
+        if self._disconnected:
+            raise ClientGone
+        # A pull producer is asked for more when nothing is left; TLS's slot for one is below it.
+        self._transport.unregisterProducer()
+        self._write_waiter = Deferred(canceller=lambda _: self._forget_write_waiter())
+        self._watch_reader()
+        self._lower.registerProducer(_Flush(self), False)
+        self._lower.startWriting()
+        await self._write_waiter
+        if self._disconnected:
+            raise ClientGone
+        self._deadline.clear()
+        self._lower.unregisterProducer()
+        self._write_paused = False
+        self._transport.registerProducer(self, True)
+
+    def requestDone(self, request: Request) -> None:
+        """Go on to the next request, or close."""
+        self._settling = None
+        self._request = None
+        self._framing = None
+        request.body.discard()
+        if self._last or self._eof:
+            self._finish()
+            return
+        self._deadline.set(self.http.timeouts.idle, self._close)
+        if not self._running and self._pipelined:
+            data, self._pipelined = self._pipelined, b""
+            self._resume_reading()
+            self._run(data)
+
+    def loseConnection(self) -> None:
+        """Close when what was written has gone out."""
+        self._finish()
+
+    def registerProducer(self, producer: IProducer, streaming: bool) -> None:
+        """Let ``producer`` write the body, as IConsumer has it."""
+        self._transport.unregisterProducer()
+        self._transport.registerProducer(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """End what :meth:`registerProducer` began."""
+        self._transport.unregisterProducer()
+        if not self._disconnected:
+            self._transport.registerProducer(self, True)
+
+    # -- closing ----------------------------------------------------------------------------------
+
+    def _finish(self) -> None:
+        """Close so that the client sees the answer: our side now, its side when it is done."""
+        if self._lingering >= 0:
+            return
+        self._lingering = LINGER_BYTES
+        self._pipelined = b""
+        self._linger_ends = self._clock.seconds() + LINGER_SECONDS
+        self._read_paused = False
+        if self._eof:
+            self._close()
+            return
+        # A transport whose producer is paused forgets, when it is flushed, that it was to be closed.
+        self._transport.unregisterProducer()
+        if self.secure:
+            self._transport.loseConnection()  # a close_notify, after which it still waits for the client's
+        else:
+            self._transport.loseWriteConnection()
+        self._transport.resumeProducing()
+        self._drop(0)
+
+    def _drop(self, octets: int) -> None:
+        """Read on for a while after the last answer: unread input would turn our FIN into a RST."""
+        self._lingering -= octets
+        remaining = self._linger_ends - self._clock.seconds()
+        if self._lingering <= 0 or remaining <= 0:
+            self.abort()
+        else:
+            self._deadline.set(min(LINGER_QUIET, remaining), self.abort if self.secure else self._close)
+
+    def _close(self) -> None:
+        self._deadline.set(self.http.timeouts.stall, self.abort)
+        self._transport.unregisterProducer()
+        self._transport.loseConnection()
+
+    # -- pauses -----------------------------------------------------------------------------------
+
+    def pauseProducing(self) -> None:
+        """The kernel takes less than is written."""
+        self._write_paused = True
+        if self._framing is None:
+            self._watch_reader()
+
+    def resumeProducing(self) -> None:
+        """The kernel has taken all that was written."""
+        self._write_paused = False
+        if self._framing is None and self._request is not None:
+            self._deadline.clear()
+        self._release_write_waiter()
+
+    def _release_write_waiter(self) -> None:
+        waiter, self._write_waiter = self._write_waiter, None
+        if waiter is not None:
+            waiter.callback(None)
+
+    def _forget_write_waiter(self) -> None:
+        self._write_waiter = None
+
+    def _pause_reading(self) -> None:
+        self._read_paused = True
+        self._transport.pauseProducing()
+
+    def _resume_reading(self) -> None:
+        if self._read_paused and not self._disconnected:
+            self._read_paused = False
+            self._transport.resumeProducing()
+
+
+@implementer(IPullProducer)
+class _Flush:
+    """Asked for more when the transport has nothing left: that is all it is for."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._registered = False
+
+    def resumeProducing(self) -> None:
+        """Note that nothing is left to write; the first call comes with the registration and says nothing."""
+        if self._registered:
+            self._channel.resumeProducing()
+        self._registered = True
+
+    def stopProducing(self) -> None:
+        """See :meth:`Channel.stopProducing`."""
+        self._channel.stopProducing()
+
+
+def _ends_with_connection(request: Request | None, code: bytes, headers: Headers) -> bool:
+    """Tell whether an answer's end can be told by the connection's end alone (RFC 9112 section 6.3)."""
+    if request is None or request.method == b"HEAD" or code in {b"204", b"304"}:
+        return False
+    return not (headers.hasHeader(b"Content-Length") or headers.hasHeader(b"Transfer-Encoding"))

@@ -1,0 +1,146 @@
+"""Where a body ends (RFC 9112 section 6): bytes of the connection in, bytes of the body out.
+
+Both framings have one method, ``feed``, which takes what arrived and returns what of it is body,
+and, once the message is complete, what lies behind it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Protocol
+
+from filedropd.errors import BodyTooLarge, MalformedRequest
+from filedropd.http.head import MAX_LENGTH
+
+_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,64})(?:;[\t -~\x80-\xff]*)?")
+_TRAILER_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t -~\x80-\xff]*")
+# Fields that would change what the message is, were they believed (RFC 9110 section 6.5.1).
+_NO_TRAILERS: Final = frozenset({b"content-length", b"host", b"transfer-encoding"})
+
+#: Bytes of a chunk's size line, extensions included.
+MAX_SIZE_LINE: Final = 256
+#: Bytes of all trailer fields together.
+MAX_TRAILERS: Final = 8 * 1024
+#: Bytes that chunk framing may cost before it is held against the data it carries.
+FREE_OVERHEAD: Final = 64 * 1024
+
+
+class Framing(Protocol):
+    """Tells a body from what follows it."""
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
+        """Take the next bytes of the connection.
+
+        :returns: bytes of the body, and what follows the message or ``None`` while it goes on.
+        :raises ProtocolError: the framing is broken.
+        """
+
+
+class LengthFraming:
+    """A body of a length known beforehand."""
+
+    def __init__(self, length: int) -> None:
+        self._remaining = length
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
+        """See :class:`Framing`."""
+        if len(data) < self._remaining:
+            self._remaining -= len(data)
+            return data, None
+        body, rest = data[: self._remaining], data[self._remaining :]
+        self._remaining = 0
+        return body, rest
+
+
+class ChunkedFraming:
+    """A chunked body (RFC 9112 section 7.1). Extensions and trailer fields are read and dropped.
+
+    A client that sends tiny chunks costs far more than it delivers: once the framing has cost more
+    than 64 KiB and more than the data, the message is refused.
+    """
+
+    def __init__(self) -> None:
+        self._pending = b""
+        self._remaining = 0
+        self._carried = 0
+        self._overhead = 0
+        self._trailers = -1  # bytes of trailer fields so far, once in them
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
+        """See :class:`Framing`."""
+        data = self._pending + data if self._pending else data
+        self._pending = b""
+        body: list[bytes] = []
+        position = 0
+        while True:
+            if self._remaining > 2:
+                piece = data[position : position + self._remaining - 2]
+                body.append(piece)
+                position += len(piece)
+                self._remaining -= len(piece)
+                self._carried += len(piece)
+                if self._remaining > 2:
+                    return b"".join(body), None
+            advanced, done = self._step(data, position)
+            if done:
+                return b"".join(body), data[advanced:]
+            if advanced == position:
+                self._pending = data[position:]
+                return b"".join(body), None
+            self._charge(advanced - position)
+            position = advanced
+
+    def _step(self, data: bytes, position: int) -> tuple[int, bool]:
+        """Read one line of framing; returns where it ends (or ``position``) and whether it was the last."""
+        if self._remaining == 2:
+            return self._chunk_end(data, position), False
+        end = data.find(b"\r\n", position)
+        if end < 0:
+            self._bound_line(data[position:])
+            return position, False
+        line = data[position:end]
+        if self._trailers >= 0:
+            return end + 2, self._trailer(line)
+        self._size_line(line)
+        return end + 2, False
+
+    def _chunk_end(self, data: bytes, position: int) -> int:
+        end = data[position : position + 2]
+        if not b"\r\n".startswith(end):
+            raise MalformedRequest("A chunk does not end where its size says.")
+        if len(end) < 2:
+            return position
+        self._remaining = 0
+        return position + 2
+
+    def _bound_line(self, begun: bytes) -> None:
+        """Refuse a line that is too long, or holds a bare LF, before its end arrives."""
+        limit = MAX_SIZE_LINE if self._trailers < 0 else MAX_TRAILERS
+        if len(begun) > limit or b"\n" in begun:
+            raise MalformedRequest("A line of the chunked coding is too long or ends in a bare LF.")
+
+    def _size_line(self, line: bytes) -> None:
+        match = _SIZE_LINE.fullmatch(line)
+        if match is None or len(line) > MAX_SIZE_LINE:
+            raise MalformedRequest("A chunk's size is malformed.")
+        size = int(match[1], 16)
+        if size > MAX_LENGTH:
+            raise BodyTooLarge
+        if size:
+            self._remaining = size + 2  # its CRLF included
+        else:
+            self._trailers = 0
+
+    def _trailer(self, line: bytes) -> bool:
+        if not line:
+            return True
+        match = _TRAILER_LINE.fullmatch(line)
+        self._trailers += len(line)
+        if match is None or match[1].lower() in _NO_TRAILERS or self._trailers > MAX_TRAILERS:
+            raise MalformedRequest("The trailer fields are malformed, too large, or not allowed there.")
+        return False
+
+    def _charge(self, octets: int) -> None:
+        self._overhead += octets
+        if self._overhead > max(FREE_OVERHEAD, self._carried):
+            raise MalformedRequest("The chunks are too small. Send larger ones.")

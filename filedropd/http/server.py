@@ -1,0 +1,99 @@
+"""The factory of connections: what they share, and how they all end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import attrs
+from twisted.internet.interfaces import IAddress, IProtocolNegotiationFactory, IReactorTime
+from twisted.internet.protocol import Factory
+from twisted.web.http_headers import Headers
+from twisted.web.resource import IResource
+from zope.interface import implementer
+
+from filedropd.deferreds import sleep
+from filedropd.http.channel import Channel, Timeouts
+from filedropd.http.head import Limits
+from filedropd.http.request import Request
+
+_DRAIN_STEP: Final = 0.05
+
+
+@attrs.frozen(kw_only=True)
+class Refusal:
+    """An answer to something that went wrong.
+
+    :ivar headers: its fields, Content-Length included.
+    """
+
+    code: int
+    reason: bytes
+    headers: Headers
+    body: bytes
+
+
+@implementer(IProtocolNegotiationFactory)
+class HTTPFactory(Factory):
+    """Serves ``resource`` to every connection.
+
+    :param refusal: what to answer to an exception, the one table of which is not ours.
+    :param answered: told of each request when its answer is over, however it ended.
+    :param refused: told of each answer that was given to something that was no request.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        resource: IResource,
+        clock: IReactorTime,
+        *,
+        refusal: Callable[[Exception], Refusal],
+        limits: Limits | None = None,
+        timeouts: Timeouts | None = None,
+        answered: Callable[[Request], None] = lambda _: None,
+        refused: Callable[[Channel, int], None] = lambda *_: None,
+    ) -> None:
+        self.resource = resource
+        self.clock = clock
+        self.refusal = refusal
+        self.limits = limits or Limits()
+        self.timeouts = timeouts or Timeouts()
+        self.answered = answered
+        self.refused = refused
+        self._channels: set[Channel] = set()
+
+    def buildProtocol(self, addr: IAddress | None) -> Channel:
+        """Return a protocol for a new connection."""
+        return Channel(self)
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Return what TLS may negotiate by ALPN (RFC 7301).
+
+        Without an answer to a client that offers something, the handshake fails.
+        """
+        return [b"http/1.1"]
+
+    def opened(self, channel: Channel) -> None:
+        """Note a new connection."""
+        self._channels.add(channel)
+
+    def closed(self, channel: Channel) -> None:
+        """Note the end of a connection."""
+        self._channels.discard(channel)
+
+    async def drain(self, seconds: float) -> None:
+        """End all connections: idle ones at once, others after their answer, all after ``seconds``.
+
+        Call it when no new ones come.
+        """
+        for channel in list(self._channels):
+            channel.shut()
+        ends = self.clock.seconds() + seconds
+        while self._channels and self.clock.seconds() < ends:
+            await sleep(self.clock, _DRAIN_STEP)
+        for channel in list(self._channels):
+            channel.abort()
+        while self._channels:
+            await sleep(self.clock, 0)
