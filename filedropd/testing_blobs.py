@@ -1,0 +1,193 @@
+"""Blobs in memory, for tests: ours, and those of programs that use filedropd."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections import defaultdict, deque
+from collections.abc import AsyncGenerator
+
+from zope.interface import implementer
+
+from filedropd.interfaces import IBlob, IBlobs, IIncomingBlob
+from filedropd.tokens import Randomness, random_name
+
+#: Bytes in a piece, as the port has it.
+_PIECE = 256 * 1024
+
+
+class Faults:
+    """What is to go wrong, by the name of the port's method, in the order in which it was asked for."""
+
+    def __init__(self) -> None:
+        self._next: defaultdict[str, deque[Exception]] = defaultdict(deque)
+
+    def add(self, operation: str, error: Exception) -> None:
+        """Let one coming call of ``operation`` raise ``error``."""
+        self._next[operation].append(error)
+
+    def check(self, operation: str) -> None:
+        """Raise what ``operation`` is to raise now."""
+        if errors := self._next.get(operation):
+            raise errors.popleft()
+
+
+@implementer(IIncomingBlob)
+class MemoryIncomingBlob:
+    """An upload in memory."""
+
+    def __init__(self, store: MemoryBlobs, blob: str) -> None:
+        self.blob = blob
+        self.size = 0
+        self._store = store
+        self._sealed = False
+
+    async def write(self, data: bytes) -> None:
+        """Append ``data``."""
+        self._store.faults.check("write")
+        self._unsealed().extend(data)
+        self.size += len(data)
+
+    async def seal(self) -> None:
+        """Take nothing more."""
+        self._store.faults.check("seal")
+        self._unsealed()
+        self._sealed = True
+
+    def _unsealed(self) -> bytearray:
+        if self._sealed or self.blob not in self._store.incoming:
+            raise ValueError("the blob is sealed or discarded")
+        return self._store.incoming[self.blob]
+
+    async def publish(self) -> None:
+        """Move the bytes to where ``open`` looks."""
+        self._store.faults.check("publish")
+        if not self._sealed or self.blob not in self._store.incoming:
+            raise ValueError("only a blob that is sealed, and not discarded, can be published")
+        self._store.published[self.blob] = bytes(self._store.incoming.pop(self.blob))
+
+    async def discard(self) -> None:
+        """Forget the bytes, unless they are published."""
+        self._store.faults.check("discard")
+        self._store.incoming.pop(self.blob, None)
+
+
+@implementer(IBlob)
+class MemoryBlob:
+    """Bytes in memory, open for reading."""
+
+    def __init__(self, store: MemoryBlobs, data: bytes) -> None:
+        self.size = len(data)
+        self._store = store
+        self._data: bytes | None = data
+        store.open_blobs += 1
+
+    async def read(self, first: int, length: int) -> AsyncGenerator[bytes, None]:
+        """Iterate over ``length`` bytes from ``first``; a fault for ``read`` comes before a piece."""
+        if first < 0 or length < 0:
+            raise ValueError("a range of bytes is not negative")
+        for start in range(first, first + length, _PIECE):
+            self._store.faults.check("read")
+            if self._data is None or first + length > self.size:
+                raise OSError(errno.EIO, "the blob is closed, or ends too early")
+            yield self._data[start : min(start + _PIECE, first + length)]
+
+    def close(self) -> None:
+        """Give back the bytes."""
+        if self._data is not None:
+            self._data = None
+            self._store.open_blobs -= 1
+
+
+@implementer(IBlobs)
+class MemoryBlobs:
+    """Blobs in dictionaries; what it promises, but for durability, is what every store promises.
+
+    :ivar published: the bytes of every published blob.
+    :ivar incoming: the bytes of every upload in flight.
+    :ivar left: the bytes of what a crash left half-way in.
+    :ivar open_blobs: how many are open for reading and not closed.
+    :ivar faults: what is to go wrong next; see :meth:`fail_next`.
+    """
+
+    def __init__(self, randomness: Randomness = secrets.token_bytes) -> None:
+        self.published: dict[str, bytes] = {}
+        self.incoming: dict[str, bytearray] = {}
+        self.left: dict[str, bytes] = {}
+        self.open_blobs = 0
+        self.faults = Faults()
+        self._randomness = randomness
+
+    def fail_next(self, operation: str, error: Exception) -> None:
+        """Let the next call of ``operation`` raise ``error``; asked twice, the next two.
+
+        :param operation: a method of any of the three ports, ``write`` or ``delete`` for example.
+        """
+        self.faults.add(operation, error)
+
+    def crash(self) -> MemoryBlobs:
+        """Return the store as another daemon finds it after this one was killed."""
+        successor = MemoryBlobs(self._randomness)
+        successor.published = dict(self.published)
+        successor.left = {**self.left, **{blob: bytes(data) for blob, data in self.incoming.items()}}
+        return successor
+
+    async def open_store(self) -> None:
+        """Nothing is to be prepared."""
+        self.faults.check("open_store")
+
+    async def close_store(self) -> None:
+        """Nothing is to be given back."""
+        self.faults.check("close_store")
+
+    async def ping(self) -> None:
+        """Return, unless a fault is asked for."""
+        self.faults.check("ping")
+
+    async def receive(self) -> MemoryIncomingBlob:
+        """Begin a new blob."""
+        self.faults.check("receive")
+        blob = random_name(self._randomness)
+        self.incoming[blob] = bytearray()
+        return MemoryIncomingBlob(self, blob)
+
+    async def open(self, blob: str) -> MemoryBlob:
+        """Open a published blob.
+
+        :raises FileNotFoundError: there is none of that name.
+        """
+        self.faults.check("open")
+        if blob not in self.published:
+            raise _absent(blob)
+        return MemoryBlob(self, self.published[blob])
+
+    async def delete(self, blob: str) -> None:
+        """Delete a published blob."""
+        self.faults.check("delete")
+        self.published.pop(blob, None)
+
+    async def unfinished(self) -> list[str]:
+        """Return what a crash left."""
+        self.faults.check("unfinished")
+        return sorted(self.left)
+
+    async def finish(self, blob: str) -> None:
+        """Publish what a crash left.
+
+        :raises FileNotFoundError: it is neither left nor published.
+        """
+        self.faults.check("finish")
+        if blob in self.left:
+            self.published[blob] = self.left.pop(blob)
+        elif blob not in self.published:
+            raise _absent(blob)
+
+    async def abandon(self, blob: str) -> None:
+        """Delete what a crash left."""
+        self.faults.check("abandon")
+        self.left.pop(blob, None)
+
+
+def _absent(blob: str) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), blob)

@@ -1,0 +1,879 @@
+"""Blobs on a disk: what the contract cannot say of every store."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+import sys
+import threading
+import tracemalloc
+from collections.abc import Callable
+from contextlib import aclosing, contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import attrs
+from twisted.internet import reactor as global_reactor
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.internet.threads import deferToThread
+from twisted.logger import LogLevel, capturedLogs
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
+
+import filedropd
+from filedropd.blobs.disk import THREADS, DiskBlobs, DiskIncomingBlob, DiskThreads
+from filedropd.blobs.journal import IncomingFile, Journal, LockedFolder, no_sync
+from filedropd.deferreds import background
+from filedropd.errors import InsufficientStorage, Unavailable
+from filedropd.interfaces import IBlobs, StoreUnusable
+from filedropd.tokens import random_name
+from tests.contracts.blobs import ABSENT, PIECE, BlobsContract, collected, content, fetched, kept, sealed
+
+reactor = cast(IReactorFromThreads, global_reactor)
+
+
+def descriptors() -> int:
+    """Return how many descriptors this process has open."""
+    return len(os.listdir("/proc/self/fd"))
+
+
+def names_under(folder: Path) -> list[str]:
+    """Return the names of all files under ``folder``."""
+    return sorted(path.name for path in folder.rglob("*") if path.is_file())
+
+
+def killed(store: DiskBlobs) -> None:
+    """Let go of ``store``'s locks, as the kernel does for a process that is killed."""
+    journal = store._journal
+    assert journal._own is not None
+    journal._own.release()
+    journal._own = None
+    for folder in set(journal._left.values()):
+        folder.release()
+    journal._left.clear()
+
+
+class DiskTestCase(TestCase):
+    """A test with a folder of its own."""
+
+    def setUp(self) -> None:
+        self.root = Path(self.mktemp())
+
+    async def opened(self, root: Path | None = None) -> DiskBlobs:
+        """Return an open store, which is closed when the test ends."""
+        store = DiskBlobs(reactor, root or self.root)
+        await store.open_store()
+        self.addCleanup(store.close_store)
+        return store
+
+    @contextmanager
+    def busy_threads(self, store: DiskBlobs) -> Any:
+        """Keep every thread of ``store`` busy: what is asked of the disk in here starts after it."""
+        free = threading.Event()
+        for _ in range(THREADS):
+            background(cast(Any, store._threads.run(free.wait)), "keeping a thread busy")
+        try:
+            yield
+        finally:
+            free.set()
+
+
+class DiskBlobsTests(BlobsContract, DiskTestCase):
+    """The contract, on a disk."""
+
+    async def make_store(self) -> IBlobs:
+        return await self.opened()
+
+    async def crash(self, store: IBlobs) -> IBlobs:
+        assert isinstance(store, DiskBlobs)
+        killed(store)
+        return await self.opened()
+
+
+class LayoutTests(DiskTestCase):
+    """Where things are, for nginx and for whoever looks after the disk."""
+
+    async def test_incoming(self):
+        """An upload in flight is in the folder of its daemon."""
+        store = await self.opened()
+        incoming = await store.receive()
+        (daemon,) = (self.root / "incoming").iterdir()
+        self.assertRegex(daemon.name, r"\A[0-9a-f]{32}\Z")
+        self.assertEqual([daemon / incoming.blob], list(daemon.iterdir()))
+        await incoming.discard()
+
+    async def test_published(self):
+        """A published blob is in the folder of its first two digits, and there alone."""
+        store = await self.opened()
+        name = await kept(store, b"bytes")
+        self.assertEqual(b"bytes", (self.root / "blobs" / name[:2] / name).read_bytes())
+        self.assertEqual([name], names_under(self.root))
+
+    async def test_modes(self):
+        """The owner writes, the group reads, nobody else sees anything."""
+        self.addCleanup(os.umask, os.umask(0))
+        store = await self.opened()
+        name = await kept(store, b"bytes")
+        path = self.root / "blobs" / name[:2] / name
+        folders = [self.root, self.root / "incoming", *(self.root / "incoming").iterdir(), *path.parents[:2]]
+        self.assertEqual({0o750}, {folder.stat().st_mode & 0o7777 for folder in folders})
+        self.assertEqual(0o640, path.stat().st_mode & 0o7777)
+
+    async def test_umask(self):
+        """Who wants less says so with the umask."""
+        self.addCleanup(os.umask, os.umask(0o077))
+        store = await self.opened()
+        name = await kept(store, b"bytes")
+        self.assertEqual(0o600, (self.root / "blobs" / name[:2] / name).stat().st_mode & 0o7777)
+
+    async def test_close_leaves_no_folder(self):
+        """A store that is closed takes its folder in ``incoming`` with it."""
+        store = await self.opened()
+        await store.close_store()
+        self.assertEqual([], list((self.root / "incoming").iterdir()))
+
+    async def test_canary(self):
+        """Nothing that was discarded, abandoned or deleted can be found on the disk."""
+        store = await self.opened()
+        canary = b"canary " + os.urandom(16)
+        await (await sealed(store, canary)).discard()
+        left = await sealed(store, canary)
+        await store.delete(await kept(store, canary))
+        killed(store)
+        successor = await self.opened()
+        for blob in await successor.unfinished():
+            await successor.abandon(blob)
+        self.assertNotIn(left.blob, names_under(self.root))
+        self.assertEqual([], [path for path in self.root.rglob("*") if path.is_file() and canary in path.read_bytes()])
+
+
+class UnusableTests(DiskTestCase):
+    """A folder that cannot be used is refused in words."""
+
+    async def test_not_a_folder(self):
+        """A file in the folder's place: the text names it, says why and what to do."""
+        self.root.write_bytes(b"")
+        with self.assertRaisesRegex(StoreUnusable, rf"{self.root}.*(exists|[Nn]ot a directory).*--blobs"):
+            await DiskBlobs(reactor, self.root).open_store()
+
+    async def test_no_thread_left(self):
+        """A store that cannot be opened leaves no thread behind, and can be closed."""
+        self.root.write_bytes(b"")
+        store = DiskBlobs(reactor, self.root)
+        with contextlib.suppress(StoreUnusable):
+            await store.open_store()
+        await store.close_store()
+        self.assertEqual([], [thread.name for thread in threading.enumerate() if "blobs" in thread.name])
+
+    async def test_two_file_systems(self):
+        """``incoming`` and ``blobs`` on two file systems: nothing could be published."""
+        (self.root / "incoming").mkdir(parents=True)
+        output = await in_namespace(f"mount -t tmpfs none {self.root}/incoming", OPEN, self.root)
+        self.assertIn("on different file systems", output)
+
+    async def test_made_with_parents(self):
+        """The folder is made where it is missing, with those above it."""
+        store = await self.opened(self.root / "some" / "where")
+        self.assertEqual(b"bytes", await fetched(store, await kept(store, b"bytes")))
+
+    async def test_closed(self):
+        """A store that is closed says that it is, and that this passes."""
+        store = await self.opened()
+        name = await kept(store, b"bytes")
+        await store.close_store()
+        for work in (store.receive(), store.open(name), store.delete(name), store.ping(), store.unfinished()):
+            with self.assertRaises(Unavailable):
+                await cast(Any, work)
+
+    async def test_folder_taken_away(self):
+        """When somebody deletes the folder under a running daemon, ``ping`` tells."""
+        store = await self.opened()
+        (own,) = (self.root / "incoming").iterdir()
+        own.rmdir()
+        with self.assertRaises(Unavailable) as raised:
+            await store.ping()
+        self.assertNotIn(str(self.root), raised.exception.detail)
+
+
+class RecoveryTests(DiskTestCase):
+    """What becomes of what a daemon leaves."""
+
+    async def test_live(self):
+        """The uploads of a daemon that lives are not touched by another on the same folder."""
+        one, other = await self.opened(), await self.opened()
+        incoming = await sealed(one, b"bytes")
+        self.assertEqual([], await other.unfinished())
+        await incoming.publish()
+        self.assertEqual(b"bytes", await fetched(other, incoming.blob))
+
+    async def test_one_recovers(self):
+        """What one daemon recovers another does not see, until the first gives up."""
+        dead = await self.opened()
+        blob = (await sealed(dead, b"bytes")).blob
+        one, other = await self.opened(), await self.opened()
+        killed(dead)
+        self.assertEqual([blob], await one.unfinished())
+        self.assertEqual([], await other.unfinished())
+        await one.close_store()
+        self.assertEqual([blob], await other.unfinished())
+
+    async def test_folder_goes(self):
+        """A dead daemon's folder is removed with the last of what it left."""
+        dead = await self.opened()
+        first, second = await sealed(dead, b"first"), await sealed(dead, b"second")
+        killed(dead)
+        store = await self.opened()
+        await store.unfinished()
+        await store.finish(first.blob)
+        self.assertEqual(2, len(list((self.root / "incoming").iterdir())))
+        await store.abandon(second.blob)
+        self.assertEqual(1, len(list((self.root / "incoming").iterdir())))
+
+    async def test_empty_folder_goes(self):
+        """A dead daemon that left nothing but its folder leaves nothing."""
+        killed(await self.opened())
+        store = await self.opened()
+        self.assertEqual([], await store.unfinished())
+        self.assertEqual(1, len(list((self.root / "incoming").iterdir())))
+
+    async def test_strangers(self):
+        """What is not ours in ``incoming`` stays as it is, and the log says so."""
+        dead = await self.opened()
+        (own,) = (self.root / "incoming").iterdir()
+        killed(dead)
+        strangers = [own / "README", self.root / "incoming" / "lost+found", self.root / "incoming" / ABSENT]
+        for stranger in strangers:
+            stranger.write_bytes(b"")
+        store = await self.opened()
+        with capturedLogs() as events:
+            self.assertEqual([], await store.unfinished())
+        self.assertTrue(all(stranger.exists() for stranger in strangers))
+        warned = {str(event["path"]) for event in events if event["log_level"] is LogLevel.warn}
+        self.assertEqual({str(own), *map(str, strangers[1:])}, warned)
+
+    async def test_two_links(self):
+        """A file that is both in flight and published, as two names of one, ends under the published one."""
+        dead = await self.opened()
+        incoming = await sealed(dead, b"bytes")
+        target = self.root / "blobs" / incoming.blob[:2] / incoming.blob
+        target.parent.mkdir()
+        os.link(cast(DiskIncomingBlob, incoming)._file.path, target)
+        killed(dead)
+        store = await self.opened()
+        await store.unfinished()
+        await store.finish(incoming.blob)
+        self.assertEqual([target], list(self.root.rglob(incoming.blob)))
+        self.assertEqual([], await store.unfinished())
+
+    async def test_sigkill(self):
+        """A daemon killed between seal and publish leaves a whole file that the next one finishes."""
+        blob = await deferToThread(self.kill_after_seal)
+        store = await self.opened()
+        self.assertEqual([blob], await store.unfinished())
+        await store.finish(blob)
+        self.assertEqual(content(PIECE + 1), await fetched(store, blob))
+
+    def kill_after_seal(self) -> str:
+        """Return the name of what a daemon had sealed when it was killed."""
+        with child([sys.executable, "-c", SEAL_AND_HANG, str(self.root)]) as process:
+            assert process.stdout is not None
+            blob = process.stdout.readline().strip()
+            process.send_signal(signal.SIGKILL)
+        return str(blob)
+
+    async def test_new_folder_beside_a_cleaner(self):
+        """However fast others clean up, a daemon that opens has a folder that is there and locked."""
+        done = threading.Event()
+        cleaners = [deferToThread(self.clean, done) for _ in range(2)]
+        lost = await deferToThread(self.open_often, 300)
+        done.set()
+        for cleaner in cleaners:
+            await cleaner
+        self.assertEqual([], lost)
+
+    def clean(self, done: threading.Event) -> None:
+        """Recover over and over, as many daemons would."""
+        journal = Journal(self.root, no_sync, os.urandom)
+        journal.open()
+        while not done.is_set():
+            journal.unfinished()
+        journal.close()
+
+    def open_often(self, times: int) -> list[str]:
+        """Open that many journals; return what went wrong."""
+        lost = []
+        for _ in range(times):
+            journal = Journal(self.root, no_sync, os.urandom)
+            journal.open()
+            try:
+                journal.try_out()
+            except OSError as error:
+                lost.append(str(error))
+            journal.close()
+        return lost
+
+
+class LockTests(SynchronousTestCase):
+    """The lock by which a dead daemon is told from a living one."""
+
+    def setUp(self) -> None:
+        self.path = Path(self.mktemp())
+        self.path.mkdir()
+
+    def test_held(self) -> None:
+        """A folder is locked once."""
+        folder = LockedFolder.take(self.path)
+        assert folder is not None
+        self.assertIsNone(LockedFolder.take(self.path))
+        folder.release()
+
+    def test_released(self) -> None:
+        """A lock that was given back can be had again."""
+        for _ in range(2):
+            folder = LockedFolder.take(self.path)
+            assert folder is not None
+            folder.release()
+
+    def test_absent(self) -> None:
+        """A folder that is gone cannot be locked, and costs no descriptor."""
+        self.path.rmdir()
+        before = descriptors()
+        self.assertIsNone(LockedFolder.take(self.path))
+        self.assertEqual(before, descriptors())
+
+    def test_link(self) -> None:
+        """A symbolic link is no daemon's folder."""
+        link = self.path / "link"
+        link.symlink_to(self.path.absolute())
+        with self.assertRaises(OSError):
+            LockedFolder.take(link)
+
+    def test_crowded(self) -> None:
+        """When no new folder can be had, the journal says so and does not try for ever."""
+        journal = Journal(self.path, no_sync, bytes)
+        journal.open()
+        with self.assertRaises(StoreUnusable):
+            Journal(self.path, no_sync, bytes).open()
+        journal.close()
+
+
+class SyncTests(SynchronousTestCase):
+    """What is synced, and before what."""
+
+    def setUp(self) -> None:
+        self.root = Path(self.mktemp()).absolute()
+        self.synced: list[Path] = []
+        self.journal = Journal(self.root, self.sync, os.urandom)
+
+    def sync(self, fd: int) -> None:
+        """Note what would be synced."""
+        self.synced.append(Path(f"/proc/self/fd/{fd}").readlink())
+
+    def test_open(self) -> None:
+        """An opened journal's folders are durable, with every folder above them that is new."""
+        self.journal.open()
+        self.addCleanup(self.journal.close)
+        self.assertEqual({self.root / "incoming", self.root, self.root.parent}, set(self.synced))
+
+    def test_seal(self) -> None:
+        """A sealed file is synced, then its folder."""
+        self.journal.open()
+        self.addCleanup(self.journal.close)
+        file = self.journal.new_file()
+        file.create()
+        self.synced.clear()
+        file.seal()
+        self.assertEqual([file.path, file.path.parent], self.synced)
+
+    def test_delete(self) -> None:
+        """A power cut does not bring back what was deleted, also when the first attempt broke off."""
+        self.journal.open()
+        self.addCleanup(self.journal.close)
+        path = self.journal.published(ABSENT)
+        path.parent.mkdir()
+        path.write_bytes(b"")
+        self.synced.clear()
+        self.journal.delete(ABSENT)
+        self.journal.delete(ABSENT)
+        self.assertEqual([path.parent, path.parent], self.synced)
+
+    def test_randomness(self) -> None:
+        """Names come from the randomness that was given."""
+        journal = Journal(self.root, no_sync, lambda n: b"\xab" * n)
+        journal.open()
+        self.addCleanup(journal.close)
+        self.assertEqual(self.root / "incoming" / ("ab" * 16) / ("ab" * 16), journal.new_file().path)
+
+
+@attrs.define
+class FailingSync:
+    """A disk that fails the first sync and says well done to the next, as Linux does."""
+
+    errno: int
+    calls: int = 0
+
+    def __call__(self, fd: int) -> None:
+        self.calls += 1
+        if self.calls == 1:
+            raise OSError(self.errno, "the disk said no")
+
+
+class FailureTests(DiskTestCase):
+    """What a client is told when the disk does not do as it is asked."""
+
+    async def upload(self, sync: Callable[[int], None]) -> DiskIncomingBlob:
+        """Return an upload whose file is synced by ``sync``."""
+        store = await self.opened()
+        path = self.root / "incoming" / random_name()
+        incoming = DiskIncomingBlob(store._threads, IncomingFile(path, sync), self.root / path.name)
+        await incoming.create()
+        self.addCleanup(incoming.discard)
+        return incoming
+
+    async def test_full_at_sync(self):
+        """Room that turns out to be missing at the sync is missing room."""
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            incoming = await self.upload(FailingSync(number))
+            with self.assertRaises(InsufficientStorage):
+                await incoming.seal()
+
+    async def test_broken_sync(self):
+        """A disk that fails is our matter: the client hears no more than that, the log hears all."""
+        incoming = await self.upload(FailingSync(errno.EIO))
+        with capturedLogs() as events, self.assertRaises(Unavailable) as raised:
+            await incoming.seal()
+        self.assertNotIn("disk said no", raised.exception.detail)
+        self.assertIn("disk said no", "".join(str(event.get("reason")) for event in events))
+
+    async def test_no_second_sync(self):
+        """A sync that failed is never tried again: the upload has failed."""
+        sync = FailingSync(errno.EIO)
+        incoming = await self.upload(sync)
+        for step in (incoming.seal, incoming.seal, incoming.publish):
+            with self.assertRaises(Unavailable):
+                await step()
+        self.assertEqual(1, sync.calls)
+
+    async def test_discard_after_failure(self):
+        """A failed upload can be discarded, and leaves neither a file nor a descriptor."""
+        before = None
+        incoming = await self.upload(FailingSync(errno.EIO))
+        before = descriptors()
+        with self.assertRaises(Unavailable):
+            await incoming.seal()
+        await incoming.discard()
+        self.assertEqual(before - 1, descriptors())
+        self.assertEqual([], names_under(self.root))
+
+    async def test_threads(self):
+        """The disk is waited for on a thread, never on the reactor's."""
+        seen: list[int] = []
+        incoming = await self.upload(lambda _: seen.append(threading.get_ident()))
+        await incoming.seal()
+        self.assertEqual(2, len(seen))
+        self.assertNotIn(threading.get_ident(), seen)
+
+    async def test_full_disk(self):
+        """On a full disk the upload fails, nothing of it stays, and smaller ones go on."""
+        self.root.mkdir()
+        output = await in_namespace(f"mount -t tmpfs -o size=1m none {self.root}", FILL, self.root)
+        self.assertEqual("write: no room\nping: no room\nleft: 0\nsmall: sealed\n", output)
+
+    async def test_no_inode(self):
+        """On a disk that can hold no more names, an upload does not begin."""
+        self.root.mkdir()
+        output = await in_namespace(f"mount -t tmpfs -o nr_inodes=8 none {self.root}", CROWD, self.root)
+        self.assertEqual("receive: no room\n", output)
+
+    async def test_too_large_a_file(self):
+        """A file that may not grow further (a limit of the process or the disk) is missing room."""
+        output = await deferToThread(output_of, [sys.executable, "-c", LIMIT, str(self.root)])
+        self.assertEqual("write: no room\nleft: 0\n", output)
+
+    async def test_failed_publish(self):
+        """A publish that fails can be tried again when the reason is gone."""
+        store = await self.opened()
+        incoming = await sealed(store, b"bytes")
+        obstacle = self.root / "blobs" / incoming.blob[:2]
+        obstacle.write_bytes(b"")
+        with self.assertRaises(Unavailable):
+            await incoming.publish()
+        obstacle.unlink()
+        await incoming.publish()
+        self.assertEqual(b"bytes", await fetched(store, incoming.blob))
+
+    async def test_failed_discard(self):
+        """A discard that fails says so, and can be tried again when the reason is gone."""
+        store = await self.opened()
+        incoming = await store.receive()
+        path = incoming._file.path
+        path.unlink()
+        path.mkdir()
+        with self.assertRaises(Unavailable):
+            await incoming.discard()
+        path.rmdir()
+        path.write_bytes(b"")
+        await incoming.discard()
+        self.assertFalse(path.exists())
+
+    async def test_delete_fails(self):
+        """What cannot be deleted is an error: the caller tries again later."""
+        store = await self.opened()
+        (self.root / "blobs" / ABSENT[:2] / ABSENT).mkdir(parents=True)
+        with self.assertRaises(OSError):
+            await store.delete(ABSENT)
+
+    async def test_open_fails(self):
+        """What is there and cannot be read is no 404."""
+        store = await self.opened()
+        (self.root / "blobs" / ABSENT[:2] / ABSENT).mkdir(parents=True)
+        before = descriptors()
+        with self.assertRaises(Unavailable) as raised:
+            await store.open(ABSENT)
+        self.assertNotIn(ABSENT, raised.exception.detail)
+        await store.close_store()
+        self.assertLessEqual(descriptors(), before)
+
+    async def test_truncated(self):
+        """A file that somebody cut off under a reader ends in an error, not early."""
+        store = await self.opened()
+        name = await kept(store, content(3 * PIECE))
+        blob = await store.open(name)
+        self.addCleanup(blob.close)
+        os.truncate(self.root / "blobs" / name[:2] / name, 2 * PIECE)
+        with self.assertRaises(OSError):
+            await collected(blob, 0, 3 * PIECE)
+
+
+class LeavingTests(DiskTestCase):
+    """Whoever waits may leave at any moment; nothing is left open, behind, or in the log."""
+
+    async def test_receive(self):
+        """A caller that leaves before its file is made leaves no file."""
+        store = await self.opened()
+        with self.busy_threads(store):
+            receiving = Deferred.fromCoroutine(store.receive())
+            receiving.cancel()
+        await left(receiving)
+        before = descriptors()
+        await store.close_store()
+        self.assertLess(descriptors(), before)
+        self.assertEqual([], names_under(self.root))
+
+    async def test_open(self):
+        """A caller that leaves while a blob is opened leaves no descriptor."""
+        store = await self.opened()
+        name = await kept(store, b"bytes")
+        await store.ping()
+        before = descriptors()
+        with self.busy_threads(store):
+            opening = Deferred.fromCoroutine(store.open(name))
+            opening.cancel()
+            await left(opening)
+        await store.close_store()
+        self.assertEqual(before - 1, descriptors())
+
+    async def test_discard_waits(self):
+        """A discard waits for the write whose caller has left."""
+        store = await self.opened()
+        incoming = await store.receive()
+        with self.busy_threads(store):
+            writing = Deferred.fromCoroutine(incoming.write(b"bytes"))
+            writing.cancel()
+            await left(writing)
+            discarding = Deferred.fromCoroutine(incoming.discard())
+            self.assertFalse(discarding.called)
+        await discarding
+        self.assertEqual(5, incoming.size)
+        self.assertEqual([], names_under(self.root))
+
+    async def test_close_waits_for_a_read(self):
+        """A blob closed while it is read is closed after the read, which still gets its bytes."""
+        store = await self.opened()
+        data = content(3 * PIECE)
+        blob = await store.open(await kept(store, data))
+        pieces = blob.read(0, len(data))
+        got = await anext(pieces)
+        with self.busy_threads(store):
+            waiting = Deferred.fromCoroutine(cast(Any, anext(pieces)))
+            before = descriptors()
+            blob.close()
+            self.assertEqual(before, descriptors())
+        got += await waiting
+        self.assertEqual(data[: len(got)], got)
+        with self.assertRaises(OSError):
+            await anext(pieces)
+        await store.close_store()
+        self.assertIsNone(blob._fd)
+
+    async def test_reader_cancelled(self):
+        """A reader that is cancelled between pieces leaves no descriptor and no failure."""
+        store = await self.opened()
+        name = await kept(store, content(3 * PIECE))
+        before = descriptors()
+        blob = await store.open(name)
+        with self.busy_threads(store):
+            reading = Deferred.fromCoroutine(collected(blob, 0, blob.size))
+            reading.cancel()
+            await left(reading)
+            blob.close()
+        await store.close_store()
+        self.assertEqual(before - 1, descriptors())
+
+    async def test_reader_dropped(self):
+        """A reader that is dropped without a word, while the disk fails, leaves nothing in the log."""
+        store = await self.opened()
+        name = await kept(store, content(3 * PIECE))
+        blob = await store.open(name)
+        os.truncate(self.root / "blobs" / name[:2] / name, 100_000)
+        async with aclosing(blob.read(0, 3 * PIECE)) as pieces:
+            await anext(pieces)
+        blob.close()
+        await store.close_store()
+        self.assertEqual([], self.flushLoggedErrors())
+
+    async def test_discard_after_close(self):
+        """An upload that outlives the store can still be discarded."""
+        store = await self.opened()
+        incoming = await store.receive()
+        await store.close_store()
+        await incoming.discard()
+        self.assertEqual([], names_under(self.root))
+
+    async def test_close_after_close(self):
+        """A blob that outlives the store can still be closed."""
+        store = await self.opened()
+        blob = await store.open(await kept(store, b"bytes"))
+        await store.close_store()
+        before = descriptors()
+        blob.close()
+        self.assertEqual(before - 1, descriptors())
+
+    async def test_close_store_waits(self):
+        """To close the store waits for what is under way."""
+        store = await self.opened()
+        incoming = await store.receive()
+        with self.busy_threads(store):
+            writing = Deferred.fromCoroutine(incoming.write(b"bytes"))
+            closing = Deferred.fromCoroutine(store.close_store())
+            self.assertFalse(closing.called)
+        await closing
+        self.assertTrue(writing.called)
+        await writing
+        await incoming.discard()
+
+
+@attrs.define
+class CountingReactor:
+    """Brings results back from threads, and counts them."""
+
+    trips: int = 0
+
+    def callFromThread(self, call: Callable[..., object], *args: object, **kwargs: object) -> None:
+        self.trips += 1
+        reactor.callFromThread(call, *args, **kwargs)
+
+
+class CostTests(DiskTestCase):
+    """What a transfer costs."""
+
+    async def test_small_download(self):
+        """A small file is opened and read with one trip to a thread."""
+        counting = CountingReactor()
+        store = DiskBlobs(cast(IReactorFromThreads, counting), self.root)
+        await store.open_store()
+        self.addCleanup(store.close_store)
+        name = await kept(store, content(64 * 1024))
+        counting.trips = 0
+        blob = await store.open(name)
+        self.assertEqual([64 * 1024], [len(piece) for piece in await collected(blob, 0, blob.size)])
+        self.assertEqual(1, counting.trips)
+        blob.close()
+
+    async def test_memory(self):
+        """Reading 64 MiB, and writing them, holds less than 1.5 MiB at any time."""
+        store = await self.opened()
+        piece = content(PIECE)
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        incoming = await store.receive()
+        for _ in range(256):
+            await incoming.write(piece)
+        await incoming.seal()
+        await incoming.publish()
+        blob = await store.open(incoming.blob)
+        size = 0
+        async for data in blob.read(0, blob.size):
+            size += len(data)
+        blob.close()
+        self.assertEqual(64 * 1024 * 1024, size)
+        self.assertLess(tracemalloc.get_traced_memory()[1], 3 * PIECE * 2)
+
+    async def test_descriptors(self):
+        """Uploads and downloads of every outcome leave no descriptor open."""
+        store = await self.opened()
+        await kept(store, b"warm up")
+        before = descriptors()
+        for _ in range(20):
+            await (await store.receive()).discard()
+            await (await sealed(store, b"bytes")).discard()
+            name = await kept(store, content(2 * PIECE))
+            await fetched(store, name)
+            blob = await store.open(name)
+            async with aclosing(blob.read(0, blob.size)) as pieces:
+                await anext(pieces)
+            blob.close()
+            await store.delete(name)
+            await store.ping()
+            with contextlib.suppress(FileNotFoundError):
+                await store.open(name)
+        await store.close_store()
+        self.assertEqual(before - 1, descriptors())
+
+    async def test_constructor(self):
+        """To make a store touches neither the disk nor a thread."""
+        before = threading.active_count()
+        DiskBlobs(reactor, self.root)
+        DiskThreads(reactor)
+        self.assertFalse(self.root.exists())
+        self.assertEqual(before, threading.active_count())
+
+
+async def left(waiting: Deferred[Any]) -> None:
+    """Wait for what was cancelled."""
+    with contextlib.suppress(CancelledError):
+        await waiting
+
+
+# -- other processes -----------------------------------------------------------------------------
+
+_PROGRAM = """
+import random, resource, sys
+from pathlib import Path
+from twisted.internet.defer import Deferred
+from twisted.internet.task import react
+from filedropd.blobs.disk import DiskBlobs
+from filedropd.errors import InsufficientStorage
+from filedropd.interfaces import StoreUnusable
+
+root = Path(sys.argv[1])
+
+async def refused(what, work):
+    try:
+        await work
+    except InsufficientStorage:
+        print(what + ": no room", flush=True)
+
+def left():
+    print("left:", sum(path.is_file() for path in root.rglob("*")), flush=True)
+
+async def main(reactor):
+    store = DiskBlobs(reactor, root)
+    try:
+        await store.open_store()
+    except StoreUnusable as error:
+        print(error)
+        return
+    try:
+        await run(store)
+    finally:
+        await store.close_store()
+
+async def run(store):
+%s
+
+react(lambda reactor: Deferred.fromCoroutine(main(reactor)))
+"""
+
+OPEN = _PROGRAM % "    pass"
+
+SEAL_AND_HANG = (
+    _PROGRAM
+    % """
+    incoming = await store.receive()
+    await incoming.write(random.Random(256 * 1024 + 1).randbytes(256 * 1024 + 1))
+    await incoming.seal()
+    print(incoming.blob, flush=True)
+    await Deferred()
+"""
+)
+
+FILL = (
+    _PROGRAM
+    % """
+    async def fill():
+        while True:
+            await incoming.write(bytes(65_536))
+
+    incoming = await store.receive()
+    await refused("write", fill())
+    await refused("ping", store.ping())
+    await incoming.discard()
+    left()
+    incoming = await store.receive()
+    await incoming.write(bytes(65_536))
+    await incoming.seal()
+    print("small: sealed")
+    await incoming.discard()
+"""
+)
+
+CROWD = (
+    _PROGRAM
+    % """
+    begun = []
+
+    async def crowd():
+        while True:
+            begun.append(await store.receive())
+
+    await refused("receive", crowd())
+    for incoming in begun:
+        await incoming.discard()
+"""
+)
+
+LIMIT = (
+    _PROGRAM
+    % """
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    incoming = await store.receive()
+    await refused("write", incoming.write(bytes(65_536)))
+    await incoming.discard()
+    left()
+"""
+)
+
+
+@contextmanager
+def child(command: list[str]) -> Any:
+    """Run ``command`` with our code to import, and end it."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(filedropd.__file__).parents[1])}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def output_of(command: list[str]) -> str:
+    """Return what ``command`` prints."""
+    with child(command) as process:
+        return str(process.communicate(timeout=60)[0])
+
+
+async def in_namespace(mount: str, script: str, root: Path) -> str:
+    """Return what ``script`` prints where ``mount`` was made for it alone.
+
+    It needs no root: whoever may make a user namespace may mount a tmpfs in it.
+    """
+    if await deferToThread(subprocess.call, ["unshare", "-Urm", "mount", "-t", "tmpfs", "none", "/mnt"]):
+        raise SkipTest("this machine lets us make no mount namespace (unshare -Urm)")
+    shell = f'{mount} && exec "$@"'
+    command = ["unshare", "-Urm", "sh", "-c", shell, "sh", sys.executable, "-c", script, str(root)]
+    return await deferToThread(output_of, command)
