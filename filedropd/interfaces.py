@@ -10,7 +10,7 @@ what must not be cancelled; an implementation need not.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Protocol
 
 from zope.interface import Attribute, Interface
@@ -28,7 +28,8 @@ class IRecords(Interface):
     async def open() -> None:
         """Connect and bring the schema up to date.
 
-        :raises SchemaTooNew: the database was written by a later version; it is left as it is.
+        :raises StoreUnusable: it cannot be used: it is away, somebody else's or not ours, or, as
+            :class:`SchemaTooNew`, written by a later version. It is left as it is.
         """
 
     async def close() -> None:
@@ -73,7 +74,10 @@ class IRecords(Interface):
         """
 
     async def release_claim(id: str) -> None:
-        """Take back an open claim of which no byte was sent, as if it had never been opened."""
+        """Take back an open claim of which no byte was sent, as if it had never been opened.
+
+        Does nothing to one that is not open.
+        """
 
     async def end(key: bytes, reason: Reason, now: float) -> Drop | None:
         """Make an available drop gone, and due at ``now``.
@@ -97,13 +101,13 @@ class IRecords(Interface):
         """Return the earliest ``due_at``, or ``None`` where there are no drops."""
 
     async def purged(key: bytes, forget_at: float) -> None:
-        """Note that a gone drop's bytes are deleted; it is due again at ``forget_at``."""
+        """Note that a gone drop's bytes are deleted; it is due again at ``forget_at``. Any other stays as it is."""
 
     async def purge_failed(key: bytes, retry_at: float) -> None:
-        """Note that deleting a gone drop's bytes failed; it is due again at ``retry_at``."""
+        """Note that deleting a gone drop's bytes failed; it is due again at ``retry_at``. Any other stays as it is."""
 
     async def forget(key: bytes) -> None:
-        """Delete a purged drop and its claims."""
+        """Delete a purged drop and its claims. Any other stays."""
 
 
 class IIncomingBlob(Interface):
@@ -125,7 +129,11 @@ class IIncomingBlob(Interface):
         """
 
     async def publish() -> None:
-        """Make a sealed blob one that ``IBlobs.open`` finds. Call it after its row is committed."""
+        """Make a sealed blob one that ``IBlobs.open`` finds. Call it after its row is committed.
+
+        :raises InsufficientStorage: there was no room; it may be tried again.
+        :raises Unavailable: the store is closed, or fails in another way; it may be tried again.
+        """
 
     async def discard() -> None:
         """Leave nothing behind. Does nothing after ``publish`` or a first ``discard``."""
@@ -136,7 +144,7 @@ class IBlob(Interface):
 
     size: int = Attribute("In bytes.")
 
-    def read(first: int, length: int) -> AsyncIterator[bytes]:
+    def read(first: int, length: int) -> AsyncGenerator[bytes, None]:
         """Iterate over ``length`` bytes from ``first`` in pieces of at most 256 KiB.
 
         What is held in memory at once is bounded, whatever ``length`` is.
@@ -163,19 +171,22 @@ class IBlobs(Interface):
     async def ping() -> None:
         """Return if bytes can be written.
 
-        :raises Unavailable: they cannot.
+        :raises InsufficientStorage: there is no room.
+        :raises Unavailable: they cannot, for another reason.
         """
 
     async def receive() -> IIncomingBlob:
         """Begin a new blob under a random name.
 
         :raises InsufficientStorage: there is no room.
+        :raises Unavailable: the store is closed, or fails in another way.
         """
 
     async def open(blob: str) -> IBlob:
         """Open a published blob.
 
         :raises FileNotFoundError: there is none of that name.
+        :raises Unavailable: the store is closed, or fails in another way.
         """
 
     async def delete(blob: str) -> None:
@@ -188,10 +199,16 @@ class IBlobs(Interface):
         """Return the names of the blobs that daemons which do not run any more left half-way in."""
 
     async def finish(blob: str) -> None:
-        """Publish an unfinished blob, whose row is there."""
+        """Publish an unfinished blob, whose row is there. To finish what is published is success.
+
+        :raises OSError: it cannot be; :class:`FileNotFoundError` where it is neither here nor there.
+        """
 
     async def abandon(blob: str) -> None:
-        """Delete an unfinished blob, whose row is not there."""
+        """Delete an unfinished blob, whose row is not there.
+
+        :raises OSError: it is still there.
+        """
 
 
 class ICache(Interface):
@@ -230,6 +247,9 @@ class Exchange(Protocol):
 
         It never raises for a client that left: that is one of the outcomes.
         """
+
+    def abort(self) -> None:
+        """Break the connection off, so that nobody takes what was sent for the whole."""
 
 
 class IDelivery(Interface):

@@ -1,0 +1,147 @@
+"""Drops and claims in a SQLite database.
+
+One thread of its own does all the work, in the order in which it was asked for: nothing blocks the
+reactor, and there is one writer.  The database is in WAL mode with ``synchronous=FULL``: a commit is on
+the disk when it returns (with NORMAL, a power cut takes the last ones with it, see
+https://www.sqlite.org/pragma.html#pragma_synchronous).
+
+One daemon at a time: ``close_open_claims`` must not close the claims of another that is alive.  A lock
+on ``<database>.lock``, which ends with the process, sees to that.
+"""
+
+from __future__ import annotations
+
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import TypeVar
+
+from twisted.internet.interfaces import IReactorFromThreads
+from twisted.python.threadpool import ThreadPool
+from zope.interface import implementer
+
+from filedropd.deferreds import in_thread
+from filedropd.errors import Unavailable
+from filedropd.interfaces import IRecords
+from filedropd.model import Claim, Drop, Outcome, Reason
+from filedropd.records import transactions
+from filedropd.records.migrations import SCHEMA
+from filedropd.records.sqlite_database import CLOSED, READ, WRITE, Begin, Database
+from filedropd.records.transactions import Transaction
+
+T = TypeVar("T")
+
+
+@implementer(IRecords)
+class SQLiteRecords:
+    """Drops and claims in the SQLite database at ``path``.
+
+    :param reactor: on its thread results come back.
+    :param path: the database; it is made with mode 0600, and its folder with mode 0700, where they are
+        missing. ``<path>.lock`` lies beside it and stays.
+    :param durable: whether a commit waits for the disk. Without, a power cut may lose what was
+        acknowledged, and may damage the database; a crash of the daemon alone does neither.
+    :param schema: where the migrations are.
+    """
+
+    def __init__(
+        self,
+        reactor: IReactorFromThreads,
+        path: Path,
+        *,
+        durable: bool = True,
+        schema: Traversable = SCHEMA,
+    ) -> None:
+        self._reactor = reactor
+        self._database = Database(path, durable=durable, schema=schema)
+        self._pool: ThreadPool | None = None
+
+    async def open(self) -> None:
+        """Take the database for this daemon and bring its schema up to date. After ``close`` it can be opened again.
+
+        :raises StoreUnusable: it cannot be opened, is none of ours, or another daemon uses it.
+        :raises SchemaTooNew: a later version wrote it; it is left as it is.
+        """
+        self._pool = ThreadPool(1, 1, name="sqlite")
+        self._pool.start()
+        try:
+            await in_thread(self._reactor, self._pool, self._database.open)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Let every call that was made before end, then close the database. A second call does nothing."""
+        pool, self._pool = self._pool, None
+        if pool is None:
+            return
+        try:
+            # The thread takes its calls in order: this one comes after all that are waiting.
+            await in_thread(self._reactor, pool, self._database.close)
+        finally:
+            # It has nothing left to do, so joining it takes no time.
+            pool.stop()
+
+    async def ping(self) -> None:
+        """See IRecords."""
+        await self._run(READ, transactions.ping())
+
+    async def insert(self, drop: Drop) -> None:
+        """See IRecords; a key or a blob that is there already is an ``IntegrityError``."""
+        await self._run(WRITE, transactions.insert(drop))
+
+    async def find(self, key: bytes) -> Drop | None:
+        """See IRecords."""
+        return await self._run(READ, transactions.find(key))
+
+    async def has_blob(self, blob: str) -> bool:
+        """See IRecords."""
+        return await self._run(READ, transactions.has_blob(blob))
+
+    async def claims(self, key: bytes) -> list[Claim]:
+        """See IRecords."""
+        return await self._run(READ, transactions.claims(key))
+
+    async def open_claim(self, claim: Claim, now: float) -> Drop | None:
+        """See IRecords; an id that is there already is an ``IntegrityError``."""
+        return await self._run(WRITE, transactions.open_claim(claim, now))
+
+    async def end_claim(self, id: str, outcome: Outcome, now: float) -> Drop | None:  # noqa: A002 - the port's word
+        """See IRecords."""
+        return await self._run(WRITE, transactions.end_claim(id, outcome, now))
+
+    async def release_claim(self, id: str) -> None:  # noqa: A002 - the port's word
+        """See IRecords; a claim that is not open is left as it is."""
+        await self._run(WRITE, transactions.release_claim(id))
+
+    async def end(self, key: bytes, reason: Reason, now: float) -> Drop | None:
+        """See IRecords."""
+        return await self._run(WRITE, transactions.end(key, reason, now))
+
+    async def close_open_claims(self, now: float) -> int:
+        """See IRecords; all of them in one transaction."""
+        return await self._run(WRITE, transactions.close_open_claims(now))
+
+    async def due(self, now: float, limit: int) -> list[Drop]:
+        """See IRecords."""
+        return await self._run(READ, transactions.due(now, limit))
+
+    async def next_due(self) -> float | None:
+        """See IRecords."""
+        return await self._run(READ, transactions.next_due())
+
+    async def purged(self, key: bytes, forget_at: float) -> None:
+        """See IRecords; a drop that is not gone, or already purged, is left as it is."""
+        await self._run(WRITE, transactions.purged(key, forget_at))
+
+    async def purge_failed(self, key: bytes, retry_at: float) -> None:
+        """See IRecords; a drop that is not gone, or already purged, is left as it is."""
+        await self._run(WRITE, transactions.purge_failed(key, retry_at))
+
+    async def forget(self, key: bytes) -> None:
+        """See IRecords; a drop that is not purged is left as it is."""
+        await self._run(WRITE, transactions.forget(key))
+
+    async def _run(self, begin: Begin, transaction: Transaction[T]) -> T:
+        if self._pool is None:
+            raise Unavailable(CLOSED)
+        return await in_thread(self._reactor, self._pool, self._database.run, begin, transaction)
