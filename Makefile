@@ -1,0 +1,63 @@
+# make serve   run the daemon on 127.0.0.1:8002 (make serve ARGS="--max-file-size 1GiB" for options)
+# make test    lint, types, import rules and all tests
+#
+# Both make .venv first. They need Python 3.11 or 3.12, make and git.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint types imports trial format clean
+
+SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
+	$$python -c '$(SUPPORTED)' 2>/dev/null && { echo $$python; break; }; done)
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# A plain editable install hides the plugin from twistd; this mode shows it.
+INSTALL := $(PIP) install --config-settings editable_mode=compat --constraint constraints.txt
+
+ARGS ?=
+TESTS ?= tests
+
+help:
+	@sed -n 's/^# //p; /^$$/q' Makefile
+
+serve: .venv/installed
+	@echo 'Leave a file:   curl -F file=@README.md http://localhost:8002/api/v1.0/file'
+	@echo 'Or shorter:     curl -T README.md http://localhost:8002/'
+	@echo 'Then fetch the link it prints, once. Ctrl-C ends the daemon; files are kept in ./filedropd-data.'
+	@exec $(BIN)/twistd --nodaemon --pidfile= filedropd $(ARGS)
+
+test: lint types imports trial
+
+lint: .venv/installed-test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: .venv/installed-test
+	$(BIN)/mypy
+
+imports: .venv/installed-test
+	$(BIN)/lint-imports
+
+trial: .venv/installed-test
+	$(BIN)/trial $(TESTS)
+
+format: .venv/installed-test
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean:
+	rm -rf .venv _trial_temp* .mypy_cache .ruff_cache .hypothesis *.egg-info
+
+.venv/made:
+	@test -n '$(PYTHON)' || { echo 'filedropd needs Python 3.11 or 3.12 with venv; say where: make PYTHON=/path/to/python'; exit 1; }
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/installed: .venv/made setup.py pyproject.toml constraints.txt
+	$(INSTALL) --editable .
+	@touch $@
+
+.venv/installed-test: .venv/installed
+	$(INSTALL) --editable '.[test]'
+	@touch $@
