@@ -76,6 +76,38 @@ def sleep(clock: IReactorTime, seconds: float) -> Deferred[None]:
     return waiting
 
 
+class Happening:
+    """Something that happens once, and for which any number may wait."""
+
+    def __init__(self) -> None:
+        self._happened = False
+        self._waiting: list[Deferred[bool]] = []
+
+    def happen(self) -> None:
+        """Let everybody who waits go on. A second call does nothing."""
+        self._happened = True
+        waiting, self._waiting = self._waiting, []
+        for waiter in waiting:
+            waiter.callback(True)
+
+    async def within(self, clock: IReactorTime, seconds: float) -> bool:
+        """Wait until it happens, ``seconds`` at most; tell whether it did."""
+        if self._happened:
+            return True
+        waiter: Deferred[bool] = Deferred(canceller=self._waiting.remove)
+        self._waiting.append(waiter)
+        timer = clock.callLater(seconds, self._give_up, waiter)
+        try:
+            return await waiter
+        finally:
+            if timer.active():
+                timer.cancel()
+
+    def _give_up(self, waiter: Deferred[bool]) -> None:
+        self._waiting.remove(waiter)
+        waiter.callback(False)
+
+
 class Gathering:
     """Counts work that is under way, so that stopping can wait for it."""
 

@@ -124,6 +124,17 @@ class NotFound(FiledropError):
     default = "There is no such file here. Check the link for a missing or changed character."
 
 
+class MethodNotAllowed(FiledropError):
+    """A method that the resource does not have.
+
+    :ivar allowed: those that it has.
+    """
+
+    def __init__(self, allowed: list[str]) -> None:
+        self.allowed = allowed
+        super().__init__(f"What can be done here: {', '.join(allowed)}.")
+
+
 class Gone(FiledropError):
     """There was a file, and now there is none.
 

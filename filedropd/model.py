@@ -74,8 +74,8 @@ class Drop:
     :ivar key: what is stored of the link's token (32 bytes).
     :ivar owner_key: what is stored of the owner's token (32 bytes).
     :ivar blob: the name of its bytes in the blob store.
-    :ivar name: the file name its sender gave, as given; it is made safe where it is shown.
-    :ivar content_type: a media type.
+    :ivar name: the file name its sender gave, made safe to save under.
+    :ivar content_type: a valid media type.
     :ivar size: in bytes.
     :ivar password: an argon2id hash in PHC form, or ``None``.
     :ivar downloads: how many complete copies may be handed out, ever.

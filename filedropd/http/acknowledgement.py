@@ -16,10 +16,24 @@ import termios
 from typing import Final
 
 from twisted.internet.interfaces import ISSLTransport, ITransport
+from zope.interface import Interface
 
+# struct tcp_info begins with the connection's state; the numbers are those of net/tcp_states.h.
+_CLOSED: Final = 7
+_AFTER_FIN: Final = frozenset({8, 9, 11})  # CLOSE_WAIT, LAST_ACK, CLOSING
 _BYTES_ACKED: Final = struct.Struct("@Q")
 _BYTES_ACKED_OFFSET: Final = 120
 _INT: Final = struct.Struct("@i")
+
+
+class IAcknowledging(Interface):
+    """A transport that is not a socket, and counts for itself (one in memory)."""
+
+    def bytes_acked() -> int | None:
+        """Return how many bytes the peer's machine has acknowledged; ``None`` once it is closed or reset."""
+
+    def bytes_out() -> int:
+        """Return how many bytes were handed over and are not acknowledged."""
 
 
 class Acknowledgements:
@@ -32,6 +46,7 @@ class Acknowledgements:
 
     def __init__(self, transport: ITransport) -> None:
         self.written = 0
+        self._own = IAcknowledging(transport, None)
         self._socket = _socket_of(transport)
         base = self._bytes_acked()
         self._counted = base is not None
@@ -60,19 +75,34 @@ class Acknowledgements:
         acked = self._bytes_acked()
         return self._unacknowledged() if acked is None else acked
 
+    def fin_received(self) -> bool:
+        """Tell whether the peer's FIN has come, and no RST; false where the kernel does not tell."""
+        info = self._tcp_info()
+        return bool(info) and info[0] in _AFTER_FIN
+
     def _bytes_acked(self) -> int | None:
-        if self._socket is None or self._socket.family not in {socket.AF_INET, socket.AF_INET6}:
-            return None
-        end = _BYTES_ACKED_OFFSET + _BYTES_ACKED.size
-        try:
-            info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, end)
-        except OSError:  # it is closed
-            return None
-        if len(info) < end:  # a kernel before 4.1
+        if self._own is not None:
+            own: int | None = self._own.bytes_acked()
+            return own
+        info = self._tcp_info()
+        # After a RST the count still stands, but what it counts was thrown away.
+        # A shorter struct is that of a kernel before 4.1.
+        if len(info) < _BYTES_ACKED_OFFSET + _BYTES_ACKED.size or info[0] == _CLOSED:
             return None
         return int(_BYTES_ACKED.unpack_from(info, _BYTES_ACKED_OFFSET)[0])
 
+    def _tcp_info(self) -> bytes:
+        """Return the beginning of ``struct tcp_info``; nothing where there is none."""
+        if self._socket is None or self._socket.family not in {socket.AF_INET, socket.AF_INET6}:
+            return b""
+        try:
+            return self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED_OFFSET + _BYTES_ACKED.size)
+        except OSError:  # it is closed
+            return b""
+
     def _unacknowledged(self) -> int:
+        if self._own is not None:
+            return int(self._own.bytes_out())
         if self._socket is None:
             return 0
         try:

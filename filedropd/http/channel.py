@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPullProducer, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
+from twisted.web.http import datetimeToString
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
@@ -47,6 +48,8 @@ LINGER_QUIET: Final = 1.0
 #: A body must bring so many bytes in so many seconds (and what `--stall-timeout` says, if less).
 BODY_RATE_BYTES: Final = 30 * 1024
 BODY_RATE_SECONDS: Final = 30.0
+
+_CUT_SHORT: Final = "The body ended before the length that it declared."
 
 
 @attrs.frozen(kw_only=True)
@@ -114,7 +117,7 @@ class Channel(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes from the client."""
-        if self._settling is not None and not self._pipelined:
+        if self._settling is not None and self._framing is None and not self._pipelined:
             self._settling.client_asked()
         if self._lingering >= 0:
             self._drop(len(data))
@@ -129,7 +132,7 @@ class Channel(Protocol):
         if self._lingering >= 0 or self._request is None:
             self._close()
         elif self._framing is not None:
-            self._break_body(MalformedRequest("The body ended before the length that it declared."))
+            self._break_body(MalformedRequest(_CUT_SHORT))
         elif self._settling is not None:
             self._settling.client_closed()
 
@@ -147,17 +150,27 @@ class Channel(Protocol):
             request.body.fail(ClientGone())
             request.body.wake()
         if self._settling is not None:
-            clean = self.secure and reason.check(ConnectionDone) is not None
-            self._settling.connection_lost(clean=clean, acknowledged=self._acknowledged_at_close)
+            self._settling.connection_lost(clean=self._ended_cleanly(reason), acknowledged=self._acknowledged_at_close)
         self._release_write_waiter()
         self.http.closed(self)
 
     _acknowledged_at_close = False
+    _fin_at_close = False
 
     def stopProducing(self) -> None:
         """The connection is about to be lost; the socket is still there to be asked."""
         if self._settling is not None:
             self._acknowledged_at_close = self._settling.acknowledged()
+            self._fin_at_close = self._acknowledgements.fin_received()
+
+    def _ended_cleanly(self, reason: Failure) -> bool:
+        """Tell whether the client closed in order, where :meth:`readConnectionLost` is never called (TLS)."""
+        if not self.secure:
+            return False
+        if reason.check(ConnectionDone) is not None:
+            return True
+        # Many clients (all of Python's) send FIN without close_notify; Twisted calls that lost.
+        return reason.check(ConnectionLost) is not None and self._fin_at_close
 
     def abort(self) -> None:
         """Break the connection off (RST): the client must not take what it has for the whole."""
@@ -177,22 +190,30 @@ class Channel(Protocol):
         self._running = True
         try:
             while True:
-                rest = self._consume(data)
-                if self._starting is not None:
-                    request, self._starting = self._starting, None
-                    request.process()
-                if self._request is not None:
-                    self._request.body.wake()
+                self._pipelined = self._consume(data) + self._pipelined
+                if self._eof and self._framing is not None:
+                    self._break_body(MalformedRequest(_CUT_SHORT))
+                self._tell_request()
                 if self._lingering >= 0:
                     return
                 if self._request is not None:
-                    self._hold(rest)
+                    self._hold(b"")
                     return
-                data, self._pipelined = rest + self._pipelined, b""
-                if not data:
-                    return
+                if not self._pipelined:
+                    break
+                data, self._pipelined = self._pipelined, b""
+            if self._eof:
+                self._close()
         finally:
             self._running = False
+
+    def _tell_request(self) -> None:
+        """Give a request that has just begun to the application, and what came of a body to its reader."""
+        request, self._starting = self._starting, None
+        if request is not None:
+            request.process()
+        if self._request is not None:
+            self._request.body.wake()
 
     def _consume(self, data: bytes) -> bytes:
         """Read to the end of the current message; returns what lies behind it."""
@@ -268,6 +289,7 @@ class Channel(Protocol):
         self._request = self._starting = self._framing = self._reader = None
         self._last = True
         refusal = self.http.refusal(error)
+        refusal.headers.setRawHeaders(b"Date", [datetimeToString()])
         self.http.refused(self, refusal.code)
         self.writeHeaders(b"HTTP/1.1", b"%d" % refusal.code, refusal.reason, refusal.headers)
         self.write(refusal.body)
@@ -342,7 +364,8 @@ class Channel(Protocol):
         if request is not None and not request.body.complete:
             # RFC 9112 section 9.3: without the rest of the body the connection is out of step.
             self._last = True
-        self._last = self._last or self._eof or _ends_with_connection(request, code, headers)
+        no_more = self._eof and not self._pipelined
+        self._last = self._last or no_more or _ends_with_connection(request, code, headers)
         lines = [b"HTTP/1.1 ", code, b" ", reason, b"\r\n"]
         for name, values in headers.getAllRawHeaders():
             for value in values:
@@ -408,7 +431,7 @@ class Channel(Protocol):
         self._request = None
         self._framing = None
         request.body.discard()
-        if self._last or self._eof:
+        if self._last or (self._eof and not self._pipelined):
             self._finish()
             return
         self._deadline.set(self.http.timeouts.idle, self._close)
@@ -461,12 +484,15 @@ class Channel(Protocol):
         if self._lingering <= 0 or remaining <= 0:
             self.abort()
         else:
-            self._deadline.set(min(LINGER_QUIET, remaining), self.abort if self.secure else self._close)
+            self._deadline.set(min(LINGER_QUIET, remaining), self._close)
 
     def _close(self) -> None:
         self._deadline.set(self.http.timeouts.stall, self.abort)
         self._transport.unregisterProducer()
         self._transport.loseConnection()
+        if self._lingering >= 0:
+            # Our close_notify is out, and the client had its time for its own.
+            self._lower.loseConnection()
 
     # -- pauses -----------------------------------------------------------------------------------
 

@@ -248,8 +248,9 @@ def _length(named: dict[bytes, list[bytes]], *, modern: bool) -> int | None:
         if not modern or [coding.lower() for coding in codings] != [b"chunked"]:
             raise MalformedRequest
         return None
-    lengths = named.get(b"content-length", [b"0"])
-    length = int(lengths[0])
+    digits = named.get(b"content-length", [b"0"])[0]
+    # Leading zeros are legal, and int() takes no more than a few thousand digits.
+    length = int(digits.lstrip(b"0") or b"0")
     if length > MAX_LENGTH:
         raise BodyTooLarge
     return length

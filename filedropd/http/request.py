@@ -83,6 +83,17 @@ class Request(server.Request):
         host = self.head.host or b"localhost"
         return host.partition(b"]")[0] + b"]" if host.startswith(b"[") else host.partition(b":")[0]
 
+    @property
+    def authority(self) -> str:
+        """The host, with its port where the client named one, as a link to here begins."""
+        if self.head.host:
+            return self.head.host.decode("ascii")
+        address = self.getHost()
+        host = getattr(address, "host", None)
+        if host is None:
+            return "localhost"
+        return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
+
     def header(self, name: str) -> str | None:
         """Return a field's value as text, the last one where there are several; ``None`` where there is none.
 
@@ -90,6 +101,10 @@ class Request(server.Request):
         """
         values = self.requestHeaders.getRawHeaders(name.encode("ascii"))
         return values[-1].decode("utf-8", "surrogateescape") if values else None
+
+    def isSecure(self) -> bool:
+        """Tell whether the request came under TLS."""
+        return bool(super().isSecure())
 
     # -- out --------------------------------------------------------------------------------------
 
@@ -140,6 +155,10 @@ class Request(server.Request):
         self.write(refusal.body)
         self.finish()
 
+    def setHeader(self, name: str, value: str) -> None:
+        """Set a field of the answer, in place of what it was."""
+        self.responseHeaders.setRawHeaders(name, [value])
+
     def processingFailed(self, reason: Failure) -> Failure:
         """Answer what the application let through."""
         error = reason.value
@@ -155,6 +174,8 @@ class Request(server.Request):
         """End the answer. Does nothing where the client has left: what became of it is known elsewhere."""
         if self._disconnected or self._aborted or self.finished:
             return
+        if not self.startedWriting:
+            self.write(b"")  # the head
         self._report()
         super().finish()
 

@@ -1,0 +1,109 @@
+"""One upload while it comes in: what its sender asks for, its bytes, and what it is answered with."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+import attrs
+
+from filedropd.deferreds import shielded
+from filedropd.errors import TooLarge
+from filedropd.model import Drop
+from filedropd.tokens import Token
+
+if TYPE_CHECKING:
+    from filedropd.interfaces import IBlobs, IIncomingBlob
+
+#: Bytes that are gathered before they are written.
+WRITE_SIZE: Final = 256 * 1024
+
+
+@attrs.frozen(kw_only=True)
+class Terms:
+    """What a sender asks for.
+
+    :ivar password: as :func:`filedropd.passwords.normalised` returned it, or ``None``.
+    :ivar expires: seconds to keep the drop, at most ``Rules.max_expires``.
+    :ivar downloads: copies to hand out, at least 1 and at most ``Rules.max_downloads``.
+    """
+
+    password: bytes | None = attrs.field(default=None, repr=False)
+    expires: float
+    downloads: int = 1
+
+
+@attrs.frozen(kw_only=True)
+class Receipt:
+    """What the sender of a drop is told. The two tokens exist here and nowhere else."""
+
+    drop: Drop
+    link: Token
+    owner: Token
+
+
+class Upload:
+    """The bytes of one upload on their way in. Use it with ``async with``; without :meth:`keep` nothing stays."""
+
+    def __init__(
+        self,
+        blobs: IBlobs,
+        max_size: int,
+        keep: Callable[[IIncomingBlob, str, str, Terms], Awaitable[Receipt]],
+    ) -> None:
+        self._blobs = blobs
+        self._max_size = max_size
+        self._keep = keep
+        self._incoming: IIncomingBlob | None = None
+        self._gathered: list[bytes] = []
+        self._pending = 0
+        self._size = 0
+        self._left = False
+
+    async def __aenter__(self) -> Self:
+        try:
+            await shielded(self._begin())
+        except BaseException:
+            self._left = True
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._gathered.clear()
+        if self._incoming is not None:
+            await shielded(self._incoming.discard())  # does nothing to what was published
+
+    async def write(self, data: bytes) -> None:
+        """Take the next bytes.
+
+        :raises TooLarge: they are more than is allowed.
+        :raises InsufficientStorage: there is no room for them.
+        """
+        self._size += len(data)
+        if self._size > self._max_size:
+            raise TooLarge(self._max_size)
+        self._gathered.append(data)
+        self._pending += len(data)
+        if self._pending >= WRITE_SIZE:
+            await self._flush()
+
+    async def keep(self, name: str, content_type: str, terms: Terms) -> Receipt:
+        """Make a drop of what was written. Once this returns it survives a crash."""
+        incoming = await self._flush()
+        return await self._keep(incoming, name, content_type, terms)
+
+    async def _begin(self) -> None:
+        self._incoming = await self._blobs.receive()
+        if self._left:
+            await self._incoming.discard()
+
+    async def _flush(self) -> IIncomingBlob:
+        if self._incoming is None:
+            raise RuntimeError("an upload is used with 'async with'")
+        data, self._gathered, self._pending = b"".join(self._gathered), [], 0
+        if data:
+            await self._incoming.write(data)
+        return self._incoming

@@ -1,0 +1,5 @@
+"""Shows filedropd to ``twistd``."""
+
+from twisted.application.service import ServiceMaker
+
+filedropd = ServiceMaker("filedropd", "filedropd.tap", "A one-time file drop.", "filedropd")
