@@ -13,7 +13,11 @@ setup(
     python_requires=">=3.11",
     # twisted.plugins is Twisted's own package: listing it here makes our plugin file land in it.
     packages=[*find_packages(include=["filedropd", "filedropd.*"]), "twisted.plugins"],
-    package_data={"filedropd.records": ["schema/*.sql"], "filedropd.web": ["ui/*"], "filedropd": ["py.typed"]},
+    package_data={
+        "filedropd.records": ["schema/*.sql"],
+        "filedropd.web": ["openapi.json", "ui/*"],
+        "filedropd": ["py.typed"],
+    },
     install_requires=[
         # Below 26.10 a bare CR or LF passes in a header value: request smuggling.
         "twisted[tls]>=26.10,<27",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from importlib.resources import files
 from typing import Concatenate, Final, ParamSpec
 
 from klein import Klein
@@ -61,6 +62,8 @@ class API:
         self._public_url = public_url
         self._now = now
         self._pages = pages.Pages()
+        description = (files("filedropd.web") / "openapi.json").read_text("utf-8")
+        self._description = description.replace("{api}", prefix).encode("utf-8")
         self._app = Klein()
         # A link is one exact path; `//host/x` must never become a redirect to somewhere else.
         self._app.url_map.merge_slashes = False
@@ -74,6 +77,7 @@ class API:
         self._route(f"{file}/<id>", ["GET"], self.download)
         self._route(f"{file}/<id>", ["DELETE"], self.revoke)
         self._route(f"{file}/<id>/status", ["GET"], self.status)
+        self._route(f"{prefix}/openapi.json", ["GET"], self.description)
         self._route("/healthz", ["GET"], self.health)
         self._route("/readyz", ["GET"], self.readiness)
         self._app.handle_errors(exceptions.HTTPException)(self._unrouted)  # type: ignore[arg-type]  # ours is a Request, Klein says IRequest
@@ -212,6 +216,10 @@ class API:
         """``GET /readyz``: drops can be taken and handed out."""
         await self._drops.ready()
         _answer(request, 200, JSON, _json({"status": "ready"}))
+
+    async def description(self, request: Request) -> None:
+        """``GET {api}/openapi.json``: the API, described for programs."""
+        _answer(request, 200, JSON, self._description)
 
     # -- routing ----------------------------------------------------------------------------------
 
