@@ -9,6 +9,7 @@ is the best that can be said.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import socket
 import struct
@@ -46,12 +47,14 @@ class Acknowledgements:
 
     def __init__(self, transport: ITransport) -> None:
         self.written = 0
+        self._piped = self._secure = False
         self._own = IAcknowledging(transport, None)
         self._socket = _socket_of(transport)
         base = self._bytes_acked()
         self._counted = base is not None
         self._base = base or 0
-        self.exact = self._counted and not ISSLTransport.providedBy(transport)
+        self._secure = ISSLTransport.providedBy(transport)
+        self.exact = self._counted and not self._secure
 
     def position(self) -> int | None:
         """Return up to where the wire is acknowledged; ``None`` where that is not known (any more)."""
@@ -75,10 +78,14 @@ class Acknowledgements:
         acked = self._bytes_acked()
         return self._unacknowledged() if acked is None else acked
 
+    def lost(self) -> bool:
+        """Tell whether the kernel says that the connection is over. After a FIN, Twisted looks no more for a RST."""
+        return self._counted and self._bytes_acked() is None
+
     def fin_received(self) -> bool:
         """Tell whether the peer's FIN has come, and no RST; false where the kernel does not tell."""
         info = self._tcp_info()
-        return bool(info) and info[0] in _AFTER_FIN
+        return bool(info) and (info[0] in _AFTER_FIN or (info[0] == _CLOSED and self._reset_after_fin()))
 
     def _bytes_acked(self) -> int | None:
         if self._own is not None:
@@ -87,9 +94,23 @@ class Acknowledgements:
         info = self._tcp_info()
         # After a RST the count still stands, but what it counts was thrown away.
         # A shorter struct is that of a kernel before 4.1.
-        if len(info) < _BYTES_ACKED_OFFSET + _BYTES_ACKED.size or info[0] == _CLOSED:
+        if len(info) < _BYTES_ACKED_OFFSET + _BYTES_ACKED.size:
+            return None
+        if info[0] == _CLOSED and not self._reset_after_fin():
             return None
         return int(_BYTES_ACKED.unpack_from(info, _BYTES_ACKED_OFFSET)[0])
+
+    def _reset_after_fin(self) -> bool:
+        """Tell whether the peer closed in order, and its RST only answers what we sent after that.
+
+        Under TLS the peer's close_notify is answered before anybody is told of it; a peer that has
+        closed resets then, having read everything.  Linux notes EPIPE for a RST in CLOSE_WAIT, and
+        ECONNRESET for one that comes without a FIN (tcp_reset in net/ipv4/tcp_input.c).  Without TLS
+        nothing is sent after a close, and a RST after an early FIN throws away what it always does.
+        """
+        if self._secure and self._socket is not None and not self._piped:  # asking clears it
+            self._piped = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EPIPE
+        return self._piped
 
     def _tcp_info(self) -> bytes:
         """Return the beginning of ``struct tcp_info``; nothing where there is none."""

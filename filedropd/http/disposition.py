@@ -15,8 +15,10 @@ MAX_NAME: Final = 255
 NAMELESS: Final = "file"
 
 # Names that Windows keeps for devices, whatever extension they carry (Microsoft, "Naming Files").
-_DEVICES: Final = re.compile(r"(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[0-9¹²³])(?=\.|$)", re.IGNORECASE)
+_DEVICES: Final = re.compile(r"(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[0-9¹²³])\s*(?=\.|$)", re.IGNORECASE)
 _FORBIDDEN: Final = re.compile(r'[<>:"|?*\\/]')
+# What hides a name at its beginning, and what Windows drops at its end.
+_EDGES: Final = re.compile(r"^[\s.-]+|[\s.]+$")
 # Cc: control, Cf: format (zero-width, bidi), Cs: surrogates, Co, Cn: no character at all, Zl, Zp: line ends.
 _UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
@@ -28,11 +30,10 @@ def safe_name(name: str) -> str:
     Windows refuses become ``_``; device names are given a ``_``; the whole is cut to 255 bytes of
     UTF-8 between characters, its extension kept.  What has nothing left is called ``file``.
     """
-    name = "".join(
-        character for character in unicodedata.normalize("NFC", name) if unicodedata.category(character) not in _UNSAFE
-    )
-    name = re.split(r"[/\\]", name)[-1]
-    name = _FORBIDDEN.sub("_", name).strip().lstrip(".-").rstrip(". ").strip()
+    # Normal form comes second: what is dropped may have kept two characters from being one.
+    name = "".join(character for character in name if unicodedata.category(character) not in _UNSAFE)
+    name = re.split(r"[/\\]", unicodedata.normalize("NFC", name))[-1]
+    name = _EDGES.sub("", _FORBIDDEN.sub("_", name))
     if _DEVICES.match(name):
         name = "_" + name
     return _cut(name) or NAMELESS
@@ -49,6 +50,8 @@ def attachment(name: str) -> str:
     if plain != name:
         stem = plain.rpartition(".")[0] if "." in plain else plain
         plain = plain if stem.strip(" ._-") else NAMELESS + ("." + plain.rpartition(".")[2] if "." in plain else "")
+        # Compatibility forms can hide slashes and dots: of what they became, too, only a safe name may go out.
+        plain = safe_name(plain)
         return dump_options_header("attachment", {"filename": plain}) + f"; filename*=UTF-8''{quote(name, safe='')}"
     return dump_options_header("attachment", {"filename": plain})
 
@@ -62,4 +65,4 @@ def _cut(name: str) -> str:
     if not stem or len(suffix) > 32:
         stem, suffix = name, b""
     kept = stem.encode()[: MAX_NAME - len(suffix)].decode("utf-8", "ignore")
-    return kept.rstrip(". ") + suffix.decode()
+    return _EDGES.sub("", kept) + suffix.decode()

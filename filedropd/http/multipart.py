@@ -100,6 +100,8 @@ class _FormReader:
 
     def __init__(self, boundary: bytes, file_field: str) -> None:
         self._file_field = file_field
+        self._opening = b"--" + boundary
+        self._begun: bytes | None = b""  # what has come while it is not known to begin as it must
         try:
             self._parser = PushMultipartParser(
                 boundary,
@@ -107,7 +109,8 @@ class _FormReader:
                 max_header_count=MAX_PART_FIELDS,
                 max_segment_count=MAX_PARTS,
                 header_charset="latin-1",  # any octet: names are decoded below
-                strict=True,
+                # Strict, it takes the line end behind the last delimiter for an error, if that comes alone.
+                strict=False,
             )
         except MultipartError as error:
             raise _malformed(error) from error
@@ -118,14 +121,7 @@ class _FormReader:
 
     def feed(self, data: bytes) -> Iterator[Part]:
         self._received += len(data)
-        events = self._parser.parse(data)
-        while True:
-            try:
-                event = next(events)
-            except StopIteration:
-                break
-            except MultipartError as error:
-                raise _malformed(error) from error
+        for event in self._events(data):
             if isinstance(event, MultipartSegment):
                 yield from self._begin(event)
             elif event is None:
@@ -134,6 +130,24 @@ class _FormReader:
                 yield from self._piece(bytes(event))
         if self._received - self._carried > MAX_OVERHEAD:
             raise BadRequest("The form has too much besides the file.")
+
+    def _events(self, data: bytes) -> Iterator[MultipartSegment | bytearray | bytes | None]:
+        """Iterate over what the library finds; its errors become ours."""
+        if self._begun is not None:
+            data = self._opened(self._begun + data)
+        if not data:
+            return
+        try:
+            yield from self._parser.parse(data)
+        except MultipartError as error:
+            raise _malformed(error) from error
+
+    def _opened(self, data: bytes) -> bytes:
+        """Hold ``data`` back until it is known to begin with the boundary; then return it."""
+        self._begun = None if len(data) >= len(self._opening) else data
+        if not data.startswith(self._opening[: len(data)]):
+            raise BadRequest("The form does not begin with its boundary.")
+        return data if self._begun is None else b""
 
     def end(self) -> None:
         try:
@@ -175,10 +189,13 @@ def _disposition(segment: MultipartSegment) -> tuple[str, str | None]:
     them (the HTML standard), or as ``filename*`` (older libraries), which RFC 7578 section 4.2
     forbids to send and does no harm to read.
     """
-    text = segment.header("Content-Disposition") or ""
+    fields = [value for field, value in segment.headerlist if field == "Content-Disposition"]
+    text = fields[0]
     parameters = _PARAMETER.findall(_QUOTED.sub('""', text.lower()))
-    if len(parameters) != len(set(parameters)) or "name*" in parameters:
+    if len(fields) > 1 or len(parameters) != len(set(parameters)) or "name*" in parameters:
         raise BadRequest("A part of the form has an ambiguous Content-Disposition.")
+    if not segment.name:
+        raise BadRequest("A part of the form has no name.")
     if "filename*" in parameters:
         return _decoded(segment.name) or "", parse_options_header(text)[1].get("filename", "")
     return _decoded(segment.name) or "", _decoded(segment.filename)

@@ -15,7 +15,8 @@ from filedropd.errors import RangeNotSatisfiable
 _BYTE_RANGE: Final = re.compile(
     r"bytes[ \t]*=[ \t,]*(?:([0-9]{1,19})-([0-9]{0,19})|-([0-9]{1,19}))[ \t,]*", re.ASCII | re.IGNORECASE
 )
-_ENTITY_TAG: Final = re.compile(r'[ \t]*(W/)?("[\x21\x23-\x7e\x80-\U0010ffff]*")[ \t]*(?:,|$)')
+# Empty elements of the list are passed over (RFC 9110 section 5.6.1).
+_ENTITY_TAG: Final = re.compile(r'[ \t,]*(W/)?("[\x21\x23-\x7e\x80-\U0010ffff]*")[ \t]*(?:,|$)')
 
 
 @attrs.frozen(kw_only=True)

@@ -130,16 +130,22 @@ class Settling:
     def _poll(self) -> None:
         """Look again and again whether all is acknowledged: the kernel tells nobody."""
         if self.acknowledged():
-            self._deadline.set(QUIET, lambda: self._settle(complete=True))
+            self._deadline.set(QUIET, self._quiet)
             return
         now, progress = self._clock.seconds(), self._acknowledgements.progress()
         if progress != self._progress[0]:
             self._progress = (progress, now)
-        elif now - self._progress[1] >= self._stall:
+        elif now - self._progress[1] >= self._stall or self._acknowledgements.lost():
             self._abort()
             return
         self._deadline.set(self._interval, self._poll)
         self._interval = min(self._interval * 2, _LAST_POLL)
+
+    def _quiet(self) -> None:
+        if self._acknowledgements.lost():
+            self._abort()
+        else:
+            self._settle(complete=True)
 
     def _forget(self) -> None:
         self._waiter = None

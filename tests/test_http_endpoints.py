@@ -1,0 +1,504 @@
+"""The server on real sockets: TCP, UNIX, and TLS over TCP, with clients that are plain sockets in threads."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import socket
+import ssl
+import struct
+import tempfile
+import threading
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from twisted.internet import reactor as installed_reactor
+from twisted.internet import ssl as tls
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint, UNIXServerEndpoint
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from filedropd.deferreds import shielded
+from filedropd.errors import ClientGone
+from filedropd.http.settling import QUIET, Settlement
+from filedropd.testing_responses import Response, parse_responses
+from filedropd.testing_wire import request
+from tests.wired import Service, answer
+
+T = TypeVar("T")
+
+reactor: Any = installed_reactor
+
+MIB = 1024 * 1024
+#: Seconds after which a client gives up, and the test with it.
+PATIENCE = 20.0
+GET = request("GET", "/")
+
+
+def content(size: int) -> bytes:
+    """Bytes of which no two blocks are the same."""
+    return b"".join(hashlib.sha512(b"%d" % number).digest() for number in range(size // 64 + 1))[:size]
+
+
+class Download:
+    """An application that sends ``size`` bytes, and knows what became of them."""
+
+    def __init__(self, size: int) -> None:
+        self.data = content(size)
+        self.settled: Deferred[Settlement] = Deferred()
+
+    def __call__(self, request: Any) -> Deferred[None]:
+        if self.settled.called:
+            answer(request, b"")
+            return Deferred()
+        return shielded(self._send(request))
+
+    async def _send(self, request: Any) -> None:
+        request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(self.data)])
+        with contextlib.suppress(ClientGone):
+            for start in range(0, len(self.data), 65_536):
+                await request.send(self.data[start : start + 65_536])
+        self.settled.callback(await request.settle())
+        request.finish()
+
+
+async def digested(request: Any) -> None:
+    """Read the body; answer with its SHA-256."""
+    digest = hashlib.sha256()
+    async for piece in request.body:
+        digest.update(piece)
+    answer(request, digest.hexdigest().encode())
+
+
+def answered(client: socket.socket) -> Response:
+    """Read one whole answer that has a Content-Length."""
+    pieces, size, length = [], 0, None
+    while length is None or size < length:
+        piece = client.recv(MIB)
+        if not piece:
+            break
+        pieces.append(piece)
+        size += len(piece)
+        if length is None:
+            whole = b"".join(pieces)
+            end = whole.find(b"\r\n\r\n") + 4
+            if end >= 4:
+                length = end + int(parse_responses(whole[:end])[0].header("Content-Length") or "0")
+    return parse_responses(b"".join(pieces))[0]
+
+
+def taken(client: socket.socket, octets: int) -> int:
+    """Read so many bytes and no more, as far as they come."""
+    size = 0
+    while size < octets:
+        piece = client.recv(min(65_536, octets - size))
+        if not piece:
+            break
+        size += len(piece)
+    return size
+
+
+def ended(client: socket.socket) -> bytes:
+    """Read to the end of the connection."""
+    pieces = []
+    while piece := client.recv(MIB):
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+class Endpoint:
+    """What holds on every kind of socket."""
+
+    def endpoint(self) -> IStreamServerEndpoint:
+        raise NotImplementedError
+
+    def connect(self) -> socket.socket:
+        """Connect, in a thread."""
+        raise NotImplementedError
+
+    async def serve(self, handler: Callable[[Any], Any]) -> Service:
+        """Serve ``handler`` until the test is over."""
+        service = Service(handler, clock=reactor)
+        self.port: Any = await self.endpoint().listen(service.factory)
+        case: Any = self
+        case.addCleanup(lambda: Deferred.fromCoroutine(service.factory.drain(0)))
+        case.addCleanup(self.port.stopListening)
+        return service
+
+    def client(self, script: Callable[[socket.socket], T]) -> Deferred[T]:
+        """Run ``script`` on a new connection, in a thread; closes it behind it."""
+
+        def run() -> T:
+            with self.connect() as client:
+                return script(client)
+
+        return deferToThread(run)
+
+
+class EndpointContract(Endpoint):
+    """The promises."""
+
+    assertEqual: Any
+    assertLess: Any
+    assertTrue: Any
+    assertFalse: Any
+
+    async def test_keeps_alive(self):
+        """A connection carries one request after the other."""
+        service = await self.serve(lambda request: answer(request, request.path))
+
+        def script(client: socket.socket) -> list[bytes]:
+            bodies = []
+            for number in range(3):
+                client.sendall(request("GET", f"/{number}"))
+                bodies.append(answered(client).body)
+            return bodies
+
+        self.assertEqual([b"/0", b"/1", b"/2"], await self.client(script))
+        self.assertEqual(3, len(service.seen))
+
+    async def test_read_and_closed(self):
+        """A client that reads everything and closes completes the answer at once."""
+        download = Download(MIB)
+        await self.serve(download)
+
+        def script(client: socket.socket) -> float:
+            client.sendall(GET)
+            if answered(client).body != download.data:
+                raise AssertionError("Something else came.")
+            closed: float = reactor.seconds()
+            return closed
+
+        closed = await self.client(script)
+        settlement = await download.settled
+        self.assertEqual(Settlement(acknowledged=MIB, complete=True), settlement)
+        self.assertLess(reactor.seconds() - closed, QUIET * 0.9)
+
+    async def test_small_and_closed(self):
+        """The same of a few bytes, which fit into one packet."""
+        download = Download(5)
+        await self.serve(download)
+
+        def script(client: socket.socket) -> bytes:
+            client.sendall(GET)
+            return answered(client).body
+
+        await self.client(script)
+        self.assertTrue((await download.settled).complete)
+
+    async def test_next_request(self):
+        """A client that asks again completes the answer before."""
+        download = Download(MIB)
+        await self.serve(download)
+
+        def script(client: socket.socket) -> float:
+            client.sendall(GET)
+            answered(client)
+            asked: float = reactor.seconds()
+            client.sendall(GET)
+            answered(client)
+            return asked
+
+        asked = await self.client(script)
+        self.assertTrue((await download.settled).complete)
+        self.assertLess(reactor.seconds() - asked, QUIET * 0.9)
+
+    async def test_quiet(self):
+        """A client that reads everything and stays completes the answer, too."""
+        download = Download(MIB)
+        await self.serve(download)
+
+        def script(client: socket.socket) -> bytes:
+            client.sendall(GET)
+            answered(client)
+            client.settimeout(QUIET + 0.5)
+            try:
+                return client.recv(1)
+            except TimeoutError:
+                return b""
+
+        await self.client(script)
+        self.assertTrue((await download.settled).complete)
+
+    async def test_closed_with_data_unread(self):
+        """A client that closes before it has read everything does not complete the answer, wherever it stops."""
+        size = 4 * MIB
+        for octets in (1, 1000, MIB, size // 2):
+            download = Download(size)
+            await self.serve(download)
+
+            def script(client: socket.socket, octets: int = octets) -> int:
+                client.sendall(GET)
+                return taken(client, octets)
+
+            await self.client(script)
+            settlement = await download.settled
+            self.assertFalse(settlement.complete)
+            self.assertLess(settlement.acknowledged, size)
+            await self.port.stopListening()
+
+    async def test_large_download(self):
+        """Sixteen megabytes come down as they are."""
+        download = Download(16 * MIB)
+        await self.serve(download)
+
+        def script(client: socket.socket) -> bytes:
+            client.sendall(GET)
+            return hashlib.sha256(answered(client).body).digest()
+
+        self.assertEqual(hashlib.sha256(download.data).digest(), await self.client(script))
+        self.assertTrue((await download.settled).complete)
+
+    async def test_large_upload(self):
+        """Sixteen megabytes go up as they are."""
+        await self.serve(digested)
+        data = content(16 * MIB)
+
+        def script(client: socket.socket) -> str:
+            client.sendall(request("PUT", "/", body=data))
+            return answered(client).body.decode()
+
+        self.assertEqual(hashlib.sha256(data).hexdigest(), await self.client(script))
+
+    async def test_early_answer(self):
+        """Row 79: an answer that comes while the client sends four megabytes is read by the client, every time."""
+        await self.serve(lambda request: answer(request, b"too large"))
+        data = request("PUT", "/", body=b"x" * (4 * MIB))
+
+        def script(client: socket.socket) -> bytes:
+            client.sendall(data)
+            return parse_responses(ended(client))[0].body
+
+        bodies = [await self.client(script) for _ in range(20)]
+        self.assertEqual([b"too large"] * 20, bodies)
+
+    async def test_many(self):
+        """Connections do not get into each other's way."""
+        await self.serve(digested)
+        bodies = [content(100_000 + number) for number in range(8)]
+
+        def upload(body: bytes) -> Deferred[str]:
+            def script(client: socket.socket) -> str:
+                client.sendall(request("PUT", "/", body=body))
+                return answered(client).body.decode()
+
+            return self.client(script)
+
+        digests = await gatherResults([upload(body) for body in bodies])
+        self.assertEqual([hashlib.sha256(body).hexdigest() for body in bodies], digests)
+
+    async def test_asked_to_close(self):
+        """A connection that is to end with its answer ends behind the last byte of it, in order."""
+        await self.serve(lambda request: answer(request, b"bye"))
+
+        def script(client: socket.socket) -> bytes:
+            client.sendall(request("GET", "/", {"Connection": "close"}))
+            return parse_responses(ended(client))[0].body
+
+        self.assertEqual(b"bye", await self.client(script))
+
+
+class HalfCloseContract(Endpoint):
+    """What a client can do whose protocol has a FIN of its own for each direction."""
+
+    assertEqual: Any
+    assertTrue: Any
+
+    async def test_half_closed(self):
+        """A client that half-closes behind its request gets its answer, and completes it by a second of quiet."""
+        download = Download(MIB)
+        await self.serve(download)
+
+        def script(client: socket.socket) -> bytes:
+            client.sendall(GET)
+            client.shutdown(socket.SHUT_WR)
+            return parse_responses(ended(client))[0].body
+
+        self.assertEqual(download.data, await self.client(script))
+        self.assertTrue((await download.settled).complete)
+
+    async def test_half_closed_upload(self):
+        """A client that half-closes behind its upload gets its answer."""
+        await self.serve(digested)
+
+        def script(client: socket.socket) -> bytes:
+            client.sendall(request("PUT", "/", body=b"hello"))
+            client.shutdown(socket.SHUT_WR)
+            return parse_responses(ended(client))[0].body
+
+        self.assertEqual(hashlib.sha256(b"hello").hexdigest().encode(), await self.client(script))
+
+    async def test_last_byte_unread(self):
+        """A client that leaves a single byte unread does not complete the answer."""
+        download = Download(100_000)
+        await self.serve(download)
+
+        def script(client: socket.socket) -> None:
+            client.sendall(GET)
+            head = client.recv(65_536, socket.MSG_PEEK).index(b"\r\n\r\n") + 4
+            taken(client, head + 99_999)
+            client.recv(1, socket.MSG_PEEK)  # it is there
+
+        await self.client(script)
+        self.assertEqual(Settlement(acknowledged=0, complete=False), await download.settled)
+
+
+class TCPTests(EndpointContract, HalfCloseContract, TestCase):
+    """Over TCP."""
+
+    timeout = 60
+
+    def endpoint(self) -> IStreamServerEndpoint:
+        return TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port.getHost().port), timeout=PATIENCE)
+
+    async def test_reset(self):
+        """A client that reads everything and then resets has thrown it away, as far as anybody can know."""
+        download = Download(MIB)
+        await self.serve(download)
+
+        def script(client: socket.socket) -> None:
+            client.sendall(GET)
+            answered(client)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        await self.client(script)
+        self.assertEqual(Settlement(acknowledged=0, complete=False), await download.settled)
+
+    async def test_reset_behind_a_half_close(self):
+        """A reset behind a FIN, of which Twisted tells nobody, is found out."""
+        download = Download(MIB)
+        await self.serve(download)
+
+        def script(client: socket.socket) -> None:
+            client.sendall(GET)
+            client.shutdown(socket.SHUT_WR)
+            answered(client)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        await self.client(script)
+        self.assertFalse((await download.settled).complete)
+
+
+class UNIXTests(EndpointContract, HalfCloseContract, TestCase):
+    """Over a UNIX socket."""
+
+    timeout = 60
+
+    def endpoint(self) -> IStreamServerEndpoint:
+        # A path of its own: a trial directory's may be longer than the 107 bytes that such an address has.
+        folder = tempfile.mkdtemp(prefix="filedropd-")
+        self.path = os.path.join(folder, "s")
+        self.addCleanup(os.rmdir, folder)
+        return UNIXServerEndpoint(reactor, self.path)
+
+    def connect(self) -> socket.socket:
+        client = socket.socket(socket.AF_UNIX)
+        client.settimeout(PATIENCE)
+        client.connect(self.path)
+        return client
+
+
+def certificate() -> tls.CertificateOptions:
+    """A key and a certificate that nobody signed."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    built = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem = built.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    options: tls.CertificateOptions = tls.PrivateCertificate.loadPEM(pem).options()
+    return options
+
+
+class TLSTests(EndpointContract, TestCase):
+    """Over TLS, to clients that offer protocols."""
+
+    timeout = 60
+    offered = ("h2", "http/1.1")
+
+    def endpoint(self) -> IStreamServerEndpoint:
+        return SSL4ServerEndpoint(reactor, 0, certificate(), interface="127.0.0.1")
+
+    def connect(self) -> ssl.SSLSocket:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.set_alpn_protocols(list(self.offered))
+        lower = socket.create_connection(("127.0.0.1", self.port.getHost().port), timeout=PATIENCE)
+        return context.wrap_socket(lower)
+
+    async def test_protocol(self):
+        """Of the protocols that a client offers, HTTP/1.1 is taken."""
+        await self.serve(lambda request: answer(request, b""))
+        self.assertEqual("http/1.1", await self.client(lambda client: client.selected_alpn_protocol()))  # type: ignore[attr-defined]  # a TLS socket
+
+    async def test_secure(self):
+        """The application knows that it is asked under TLS."""
+        await self.serve(lambda request: answer(request, b"%d" % request.isSecure()))
+
+        def script(client: socket.socket) -> bytes:
+            client.sendall(GET)
+            return answered(client).body
+
+        self.assertEqual(b"1", await self.client(script))
+
+    async def test_close_notify(self):
+        """A client that reads everything and says good-bye completes the answer at once."""
+        download = Download(MIB)
+        await self.serve(download)
+
+        def script(client: socket.socket) -> float:
+            client.sendall(GET)
+            answered(client)
+            closed: float = reactor.seconds()
+            client.unwrap()  # type: ignore[attr-defined]  # a TLS socket
+            return closed
+
+        closed = await self.client(script)
+        self.assertEqual(Settlement(acknowledged=MIB, complete=True), await download.settled)
+        self.assertLess(reactor.seconds() - closed, QUIET * 0.9)
+
+    async def test_reset(self):
+        """A client that resets completes nothing, whatever it has read."""
+        download = Download(MIB)
+        await self.serve(download)
+
+        def script(client: socket.socket) -> None:
+            client.sendall(GET)
+            answered(client)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        await self.client(script)
+        self.assertEqual(Settlement(acknowledged=0, complete=False), await download.settled)
+
+    async def test_slow_reader_of_the_last_answer(self):
+        """A client that begins to read its last answer well after it was given still gets all of it."""
+        data = content(8 * MIB)
+        await self.serve(lambda request: answer(request, data))
+
+        def script(client: socket.socket) -> bytes:
+            client.sendall(request("GET", "/", {"Connection": "close"}))
+            threading.Event().wait(1.5)
+            return parse_responses(ended(client))[0].body
+
+        self.assertEqual(data, await self.client(script))
