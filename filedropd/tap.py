@@ -25,8 +25,8 @@ from filedropd.cache.memory import MemoryCache
 from filedropd.config import Config, Options
 from filedropd.delivery.stream import StreamDelivery
 from filedropd.drops import Drops, Rules
-from filedropd.http.channel import Timeouts
 from filedropd.http.head import Limits
+from filedropd.http.interfaces import Timeouts
 from filedropd.http.server import HTTPFactory
 from filedropd.interfaces import StoreUnusable
 from filedropd.logs import observer

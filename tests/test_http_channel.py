@@ -17,7 +17,10 @@ from twisted.web.resource import Resource
 from filedropd.deferreds import shielded
 from filedropd.errors import ClientGone, ProtocolError
 from filedropd.http.body import HIGH_WATER
-from filedropd.http.channel import BUFFER, LINGER_BYTES, LINGER_SECONDS, PIPELINED, Timeouts
+from filedropd.http.channel import PIPELINED
+from filedropd.http.closing import LINGER_BYTES, LINGER_SECONDS
+from filedropd.http.interfaces import Timeouts
+from filedropd.http.output import BUFFER
 from filedropd.testing_responses import parse_responses
 from filedropd.testing_wire import CLIENT, Wire, request
 from tests.wired import Held, Service, answer, echoed, measured, split

@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Clock
 
-from filedropd.http.channel import Timeouts
 from filedropd.http.head import Limits
+from filedropd.http.interfaces import Timeouts
 from filedropd.http.request import Request
 from filedropd.http.server import HTTPFactory
 from filedropd.testing_wire import Wire

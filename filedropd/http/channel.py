@@ -4,47 +4,38 @@ A request is handed to the application **when its head is complete**; its body s
 (:mod:`.body`).  Input behind a message that is being answered is not looked at until the answer is
 done: pipelining costs a bounded buffer and no queue.
 
-A connection that will not be used again is closed in the way that lets the client see the answer
-(RFC 9112 section 9.6): our side first, then what still comes is read and dropped, within bounds.
+:mod:`.output` is the writing side, :mod:`.closing` the end.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-import attrs
-from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IPullProducer, IPushProducer, ISSLTransport
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
 from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
-from filedropd.deferreds import sleep
 from filedropd.errors import ClientGone, MalformedRequest, ProtocolError, RequestTimeout
-from filedropd.http.acknowledgement import Acknowledgements
 from filedropd.http.body import Body
+from filedropd.http.closing import Closing
 from filedropd.http.deadline import Deadline
 from filedropd.http.framing import ChunkedFraming, Framing, LengthFraming
 from filedropd.http.head import Head, HeadReader
+from filedropd.http.output import Output
 from filedropd.http.request import Request
 from filedropd.http.settling import Settling
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IProducer
 
-    from filedropd.http.server import HTTPFactory
+    from filedropd.http.interfaces import Server
 
-#: Bytes read at once, and bytes written that wait for the kernel before we are paused.
-BUFFER: Final = 256 * 1024
 #: Bytes of requests behind the one that is being answered, held before reading stops.
 PIPELINED: Final = 64 * 1024
-#: Bytes, and seconds, for which a client that goes on sending is listened to after its last answer.
-LINGER_BYTES: Final = 64 * 1024 * 1024
-LINGER_SECONDS: Final = 10.0
-LINGER_QUIET: Final = 1.0
 #: A body must bring so many bytes in so many seconds (and what `--stall-timeout` says, if less).
 BODY_RATE_BYTES: Final = 30 * 1024
 BODY_RATE_SECONDS: Final = 30.0
@@ -52,21 +43,7 @@ BODY_RATE_SECONDS: Final = 30.0
 _CUT_SHORT: Final = "The body ended before the length that it declared."
 
 
-@attrs.frozen(kw_only=True)
-class Timeouts:
-    """How long a connection may take, in seconds.
-
-    :ivar head: from the first byte of a request's head to its last.
-    :ivar idle: from an answer to the next request.
-    :ivar stall: without a byte taken by a client that is being sent to.
-    """
-
-    head: float = 10.0
-    idle: float = 75.0
-    stall: float = 60.0
-
-
-@implementer(IHalfCloseableProtocol, IPushProducer)
+@implementer(IHalfCloseableProtocol)
 class Channel(Protocol):
     """The protocol. :class:`~filedropd.http.request.Request` calls it as ``twisted.web`` calls its own."""
 
@@ -74,9 +51,9 @@ class Channel(Protocol):
     site = None
     _disconnected = False
 
-    def __init__(self, factory: HTTPFactory) -> None:
-        self.http = factory
-        self._clock = factory.clock
+    def __init__(self, server: Server) -> None:
+        self.http = server
+        self._clock = server.clock
         self._reader: HeadReader | None = None
         self._request: Request | None = None
         self._starting: Request | None = None
@@ -85,28 +62,23 @@ class Channel(Protocol):
         self._settling: Settling | None = None
         self._deadline = Deadline(self._clock)
         self._received = 0  # of a body, in the current window of its rate
-        self._served = False
         self._last = False  # the answer that is being given is this connection's last
-        self._lingering = -1  # bytes that may still come, once the last answer is given
-        self._linger_ends = 0.0
         self._eof = False
         self._running = False
         self._read_paused = False
-        self._write_paused = False
-        self._write_waiter: Deferred[None] | None = None
 
     # -- the connection ---------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
         """Begin to wait for a request."""
-        transport = self._transport
-        self.secure = ISSLTransport.providedBy(transport)
-        # The transport on the socket itself: what TLS wraps.
-        self._lower = transport.transport if self.secure else transport
-        # Twisted reads pieces of this size, and pauses us when it holds more than this to write.
-        self._lower.bufferSize = BUFFER
-        transport.registerProducer(self, True)
-        self._acknowledgements = Acknowledgements(transport)
+        self._output = Output(
+            self._transport,
+            self._clock,
+            stall=self.http.timeouts.stall,
+            stalled=self.abort,
+            ending=self._look_at_the_end,
+        )
+        self._closing = Closing(self._clock, self._transport, self._output)
         self.http.opened(self)
         self._deadline.set(self.http.timeouts.head, self._head_late)
 
@@ -119,8 +91,8 @@ class Channel(Protocol):
         """Take bytes from the client."""
         if self._settling is not None and self._framing is None and not self._pipelined:
             self._settling.client_asked()
-        if self._lingering >= 0:
-            self._drop(len(data))
+        if self._closing.begun:
+            self._closing.drop(len(data))
         elif self._request is not None and self._framing is None:
             self._hold(data)
         else:
@@ -129,8 +101,8 @@ class Channel(Protocol):
     def readConnectionLost(self) -> None:
         """Take the client's FIN. It may still be waiting for an answer."""
         self._eof = True
-        if self._lingering >= 0 or self._request is None:
-            self._close()
+        if self._closing.begun or self._request is None:
+            self._closing.close()
         elif self._framing is not None:
             self._break_body(MalformedRequest(_CUT_SHORT))
         elif self._settling is not None:
@@ -143,7 +115,7 @@ class Channel(Protocol):
         """Tell whoever is still at work here that there is nobody left."""
         self._disconnected = True
         self._deadline.stop()
-        self._lingering = 0
+        self._closing.lost()
         request, self._request = self._request, None
         if request is not None:
             request.connectionLost(reason)
@@ -151,21 +123,20 @@ class Channel(Protocol):
             request.body.wake()
         if self._settling is not None:
             self._settling.connection_lost(clean=self._ended_cleanly(reason), acknowledged=self._acknowledged_at_close)
-        self._release_write_waiter()
+        self._output.lost()
         self.http.closed(self)
 
     _acknowledged_at_close = False
     _fin_at_close = False
 
-    def stopProducing(self) -> None:
-        """The connection is about to be lost; the socket is still there to be asked."""
+    def _look_at_the_end(self) -> None:
         if self._settling is not None:
             self._acknowledged_at_close = self._settling.acknowledged()
-            self._fin_at_close = self._acknowledgements.fin_received()
+            self._fin_at_close = self._output.acknowledgements.fin_received()
 
     def _ended_cleanly(self, reason: Failure) -> bool:
         """Tell whether the client closed in order, where :meth:`readConnectionLost` is never called (TLS)."""
-        if not self.secure:
+        if not self._output.secure:
             return False
         if reason.check(ConnectionDone) is not None:
             return True
@@ -174,14 +145,13 @@ class Channel(Protocol):
 
     def abort(self) -> None:
         """Break the connection off (RST): the client must not take what it has for the whole."""
-        self._lingering = 0
-        self._transport.abortConnection()
+        self._closing.abort()
 
     def shut(self) -> None:
         """Take no further request: close when the one that is being answered is done, or at once."""
         self._last = True
-        if self._request is None and self._lingering < 0:
-            self._close()
+        if self._request is None and not self._closing.begun:
+            self._closing.close()
 
     # -- requests in ------------------------------------------------------------------------------
 
@@ -194,7 +164,7 @@ class Channel(Protocol):
                 if self._eof and self._framing is not None:
                     self._break_body(MalformedRequest(_CUT_SHORT))
                 self._tell_request()
-                if self._lingering >= 0:
+                if self._closing.begun:
                     return
                 if self._request is not None:
                     self._hold(b"")
@@ -203,7 +173,7 @@ class Channel(Protocol):
                     break
                 data, self._pipelined = self._pipelined, b""
             if self._eof:
-                self._close()
+                self._closing.close()
         finally:
             self._running = False
 
@@ -252,7 +222,6 @@ class Channel(Protocol):
         else:
             self._framing = ChunkedFraming() if head.length is None else LengthFraming(head.length)
             self._watch_body()
-        self._served = True
         self._last = self._last or not head.persistent
         self._request = self._starting = Request(self, head, body)
 
@@ -310,7 +279,7 @@ class Channel(Protocol):
 
     def _head_late(self) -> None:
         if self._reader is None or not self._reader.started:
-            self._close()
+            self._closing.close()
         else:
             self._refuse(RequestTimeout())
 
@@ -330,17 +299,16 @@ class Channel(Protocol):
         else:
             self._break_body(RequestTimeout())
 
-    def _watch_reader(self) -> None:
-        self._taken = self._acknowledgements.progress()
-        self._deadline.set(self.http.timeouts.stall, self._reader_looked_at)
+    # -- pauses -----------------------------------------------------------------------------------
 
-    _taken = 0
+    def _pause_reading(self) -> None:
+        self._read_paused = True
+        self._transport.pauseProducing()
 
-    def _reader_looked_at(self) -> None:
-        if self._acknowledgements.progress() != self._taken:
-            self._watch_reader()
-        else:
-            self.abort()
+    def _resume_reading(self) -> None:
+        if self._read_paused and not self._disconnected:
+            self._read_paused = False
+            self._transport.resumeProducing()
 
     # -- answers out, as twisted.web.http.Request calls it ----------------------------------------
 
@@ -356,7 +324,7 @@ class Channel(Protocol):
 
     def isSecure(self) -> bool:
         """Tell whether the connection is under TLS."""
-        return self.secure
+        return self._output.secure
 
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         """Write an answer's head. Says so where it is the connection's last."""
@@ -379,8 +347,7 @@ class Channel(Protocol):
 
     def write(self, data: bytes) -> None:
         """Write bytes of an answer."""
-        self._acknowledgements.written += len(data)
-        self._transport.write(data)
+        self._output.write(data)
 
     def writeSequence(self, pieces: list[bytes]) -> None:
         """Write bytes of an answer."""
@@ -388,42 +355,18 @@ class Channel(Protocol):
 
     def settling(self) -> Settling:
         """Watch what becomes of the body whose head was just written."""
-        self._settling = Settling(self._clock, self._acknowledgements, stall=self.http.timeouts.stall, abort=self.abort)
+        self._settling = Settling(
+            self._clock, self._output.acknowledgements, stall=self.http.timeouts.stall, abort=self.abort
+        )
         return self._settling
 
     async def writable(self) -> None:
-        """Return when more may be written.
-
-        :raises ClientGone: never again.
-        """
-        if self._write_paused and not self._disconnected:
-            self._write_waiter = Deferred(canceller=lambda _: self._forget_write_waiter())
-            await self._write_waiter
-        if self._disconnected:
-            raise ClientGone
+        """See :meth:`Output.writable`."""
+        await self._output.writable()
 
     async def flushed(self) -> None:
-        """Return when the kernel has taken all that was written.
-
-        :raises ClientGone: it never will.
-        """
-        if self.secure:
-            await sleep(self._clock, 0)  # TLS's layer gathers small writes until the next turn
-        if self._disconnected:
-            raise ClientGone
-        # A pull producer is asked for more when nothing is left; TLS's slot for one is below it.
-        self._transport.unregisterProducer()
-        self._write_waiter = Deferred(canceller=lambda _: self._forget_write_waiter())
-        self._watch_reader()
-        self._lower.registerProducer(_Flush(self), False)
-        self._lower.startWriting()
-        await self._write_waiter
-        if self._disconnected:
-            raise ClientGone
-        self._deadline.clear()
-        self._lower.unregisterProducer()
-        self._write_paused = False
-        self._transport.registerProducer(self, True)
+        """See :meth:`Output.flushed`."""
+        await self._output.flushed()
 
     def requestDone(self, request: Request) -> None:
         """Go on to the next request, or close."""
@@ -434,7 +377,7 @@ class Channel(Protocol):
         if self._last or (self._eof and not self._pipelined):
             self._finish()
             return
-        self._deadline.set(self.http.timeouts.idle, self._close)
+        self._deadline.set(self.http.timeouts.idle, self._closing.close)
         if not self._running and self._pipelined:
             data, self._pipelined = self._pipelined, b""
             self._resume_reading()
@@ -446,104 +389,17 @@ class Channel(Protocol):
 
     def registerProducer(self, producer: IProducer, streaming: bool) -> None:
         """Let ``producer`` write the body, as IConsumer has it."""
-        self._transport.unregisterProducer()
-        self._transport.registerProducer(producer, streaming)
+        self._output.lend(producer, streaming=streaming)
 
     def unregisterProducer(self) -> None:
         """End what :meth:`registerProducer` began."""
-        self._transport.unregisterProducer()
-        if not self._disconnected:
-            self._transport.registerProducer(self, True)
-
-    # -- closing ----------------------------------------------------------------------------------
+        self._output.take_back()
 
     def _finish(self) -> None:
-        """Close so that the client sees the answer: our side now, its side when it is done."""
-        if self._lingering >= 0:
-            return
-        self._lingering = LINGER_BYTES
         self._pipelined = b""
-        self._linger_ends = self._clock.seconds() + LINGER_SECONDS
         self._read_paused = False
-        if self._eof:
-            self._close()
-            return
-        # A transport whose producer is paused forgets, when it is flushed, that it was to be closed.
-        self._transport.unregisterProducer()
-        if self.secure:
-            self._transport.loseConnection()  # a close_notify, after which it still waits for the client's
-        else:
-            self._transport.loseWriteConnection()
-        self._transport.resumeProducing()
-        self._drop(0)
-
-    def _drop(self, octets: int) -> None:
-        """Read on for a while after the last answer: unread input would turn our FIN into a RST."""
-        self._lingering -= octets
-        remaining = self._linger_ends - self._clock.seconds()
-        if self._lingering <= 0 or remaining <= 0:
-            self.abort()
-        else:
-            self._deadline.set(min(LINGER_QUIET, remaining), self._close)
-
-    def _close(self) -> None:
-        self._deadline.set(self.http.timeouts.stall, self.abort)
-        self._transport.unregisterProducer()
-        self._transport.loseConnection()
-        if self._lingering >= 0:
-            # Our close_notify is out, and the client had its time for its own.
-            self._lower.loseConnection()
-
-    # -- pauses -----------------------------------------------------------------------------------
-
-    def pauseProducing(self) -> None:
-        """The kernel takes less than is written."""
-        self._write_paused = True
-        if self._framing is None:
-            self._watch_reader()
-
-    def resumeProducing(self) -> None:
-        """The kernel has taken all that was written."""
-        self._write_paused = False
-        if self._framing is None and self._request is not None:
-            self._deadline.clear()
-        self._release_write_waiter()
-
-    def _release_write_waiter(self) -> None:
-        waiter, self._write_waiter = self._write_waiter, None
-        if waiter is not None:
-            waiter.callback(None)
-
-    def _forget_write_waiter(self) -> None:
-        self._write_waiter = None
-
-    def _pause_reading(self) -> None:
-        self._read_paused = True
-        self._transport.pauseProducing()
-
-    def _resume_reading(self) -> None:
-        if self._read_paused and not self._disconnected:
-            self._read_paused = False
-            self._transport.resumeProducing()
-
-
-@implementer(IPullProducer)
-class _Flush:
-    """Asked for more when the transport has nothing left: that is all it is for."""
-
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-        self._registered = False
-
-    def resumeProducing(self) -> None:
-        """Note that nothing is left to write; the first call comes with the registration and says nothing."""
-        if self._registered:
-            self._channel.resumeProducing()
-        self._registered = True
-
-    def stopProducing(self) -> None:
-        """See :meth:`Channel.stopProducing`."""
-        self._channel.stopProducing()
+        self._deadline.clear()
+        self._closing.begin(eof=self._eof)
 
 
 def _ends_with_connection(request: Request | None, code: bytes, headers: Headers) -> bool:

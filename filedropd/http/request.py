@@ -19,7 +19,7 @@ from filedropd.http.head import Head
 from filedropd.http.settling import Settlement, Settling
 
 if TYPE_CHECKING:
-    from filedropd.http.channel import Channel
+    from filedropd.http.interfaces import Connection
 
 
 @implementer(IRequest)
@@ -38,7 +38,7 @@ class Request(server.Request):
     # Klein and twisted.web would otherwise guess text/html for an answer that names no type.
     defaultContentType = None
 
-    def __init__(self, channel: Channel, head: Head, body: Body) -> None:
+    def __init__(self, channel: Connection, head: Head, body: Body) -> None:
         super().__init__(channel, parsePOSTFormSubmission=False)
         self.head = head
         self.body = body

@@ -5,32 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-import attrs
 from twisted.internet.interfaces import IAddress, IProtocolNegotiationFactory, IReactorTime
 from twisted.internet.protocol import Factory
-from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 from zope.interface import implementer
 
 from filedropd.deferreds import sleep
-from filedropd.http.channel import Channel, Timeouts
+from filedropd.http.channel import Channel
 from filedropd.http.head import Limits
+from filedropd.http.interfaces import Closable, Connection, Refusal, Timeouts
 from filedropd.http.request import Request
 
 _DRAIN_STEP: Final = 0.05
-
-
-@attrs.frozen(kw_only=True)
-class Refusal:
-    """An answer to something that went wrong.
-
-    :ivar headers: its fields, Content-Length included.
-    """
-
-    code: int
-    reason: bytes
-    headers: Headers
-    body: bytes
 
 
 @implementer(IProtocolNegotiationFactory)
@@ -53,7 +39,7 @@ class HTTPFactory(Factory):
         limits: Limits | None = None,
         timeouts: Timeouts | None = None,
         answered: Callable[[Request], None] = lambda _: None,
-        refused: Callable[[Channel, int], None] = lambda *_: None,
+        refused: Callable[[Connection, int], None] = lambda *_: None,
     ) -> None:
         self.resource = resource
         self.clock = clock
@@ -62,7 +48,7 @@ class HTTPFactory(Factory):
         self.timeouts = timeouts or Timeouts()
         self.answered = answered
         self.refused = refused
-        self._channels: set[Channel] = set()
+        self._connections: set[Closable] = set()
 
     def buildProtocol(self, addr: IAddress | None) -> Channel:
         """Return a protocol for a new connection."""
@@ -75,25 +61,25 @@ class HTTPFactory(Factory):
         """
         return [b"http/1.1"]
 
-    def opened(self, channel: Channel) -> None:
+    def opened(self, connection: Closable) -> None:
         """Note a new connection."""
-        self._channels.add(channel)
+        self._connections.add(connection)
 
-    def closed(self, channel: Channel) -> None:
+    def closed(self, connection: Closable) -> None:
         """Note the end of a connection."""
-        self._channels.discard(channel)
+        self._connections.discard(connection)
 
     async def drain(self, seconds: float) -> None:
         """End all connections: idle ones at once, others after their answer, all after ``seconds``.
 
         Call it when no new ones come.
         """
-        for channel in list(self._channels):
-            channel.shut()
+        for connection in list(self._connections):
+            connection.shut()
         ends = self.clock.seconds() + seconds
-        while self._channels and self.clock.seconds() < ends:
+        while self._connections and self.clock.seconds() < ends:
             await sleep(self.clock, _DRAIN_STEP)
-        for channel in list(self._channels):
-            channel.abort()
-        while self._channels:
+        for connection in list(self._connections):
+            connection.abort()
+        while self._connections:
             await sleep(self.clock, 0)

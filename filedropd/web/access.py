@@ -7,7 +7,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
-from filedropd.http.channel import Channel
+from filedropd.http.interfaces import Connection
 from filedropd.http.request import Request
 
 
@@ -38,9 +38,9 @@ class AccessLog:
             how=", client left" if request.disconnected or not request.startedWriting else "",
         )
 
-    def refused(self, channel: Channel, code: int) -> None:
+    def refused(self, connection: Connection, code: int) -> None:
         """Log bytes that were no request."""
-        self._log.info("{peer} (no request) {code}", peer=shown(channel.getPeer()), code=code)
+        self._log.info("{peer} (no request) {code}", peer=shown(connection.getPeer()), code=code)
 
 
 def shown(address: IAddress) -> str:

@@ -249,6 +249,9 @@ class API:
         error = failure.value
         if isinstance(error, exceptions.MethodNotAllowed) and self._has_methods(request):
             request.refuse(errors.MethodNotAllowed(sorted(error.valid_methods or ())))
+        elif request.method == b"PUT" and b"/" not in request.path[1:]:
+            # One segment as it was sent, several when unquoted.
+            request.refuse(errors.BadRequest(fields.BAD_NAME))
         else:
             request.refuse(errors.NotFound())
 

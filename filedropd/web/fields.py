@@ -22,6 +22,8 @@ from filedropd.upload import Terms
 #: The options of an upload, as form fields, and as headers with ``Filedrop-`` before them.
 OPTIONS: Final = ("password", "expires", "downloads")
 
+BAD_NAME: Final = "The file name in the address must be one name, without / or control characters."
+
 _COUNT: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 _MEDIA_TYPE: Final = re.compile(
     r"[!#$%&'*+.^_`|~0-9a-z-]+/[!#$%&'*+.^_`|~0-9a-z-]+(?:[ \t]*;[ \t]*[!#$%&'*+.^_`|~0-9a-z-]+=(?:[!#$%&'*+.^_`|~0-9a-z-]+|\"[ !#-\[\]-~]*\"))*",
@@ -92,7 +94,7 @@ def path_name(segment: bytes) -> str:
     except UnicodeDecodeError as error:
         raise BadRequest("The file name in the address is not UTF-8.") from error
     if name in {".", ".."} or re.search(r"[\x00-\x1f\x7f/\\]", name):
-        raise BadRequest("The file name in the address must be one name, without / or control characters.")
+        raise BadRequest(BAD_NAME)
     return name
 
 

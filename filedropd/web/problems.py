@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
 from filedropd import errors
-from filedropd.http.server import Refusal
+from filedropd.http.interfaces import Refusal
 
 #: What each kind of error is on the wire: status code, and the words under ``error``.
 TABLE: Final[Mapping[type[errors.FiledropError], tuple[int, str]]] = {

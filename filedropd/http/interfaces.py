@@ -1,0 +1,106 @@
+"""What the parts of a server know of each other: values they share, and protocols in place of classes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
+
+import attrs
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.web.http_headers import Headers
+from twisted.web.resource import IResource
+
+if TYPE_CHECKING:
+    from filedropd.http.head import Limits
+    from filedropd.http.request import Request
+    from filedropd.http.settling import Settling
+
+
+@attrs.frozen(kw_only=True)
+class Timeouts:
+    """How long a connection may take, in seconds.
+
+    :ivar head: from the first byte of a request's head to its last.
+    :ivar idle: from an answer to the next request.
+    :ivar stall: without a byte taken by a client that is being sent to.
+    """
+
+    head: float = 10.0
+    idle: float = 75.0
+    stall: float = 60.0
+
+
+@attrs.frozen(kw_only=True)
+class Refusal:
+    """An answer to something that went wrong.
+
+    :ivar headers: its fields, Content-Length included.
+    """
+
+    code: int
+    reason: bytes
+    headers: Headers
+    body: bytes
+
+
+class Connection(Protocol):
+    """What a request needs of the connection that it came on, beyond what ``twisted.web`` asks for."""
+
+    @property
+    def http(self) -> Server:
+        """What all connections share."""
+
+    def getPeer(self) -> IAddress:
+        """Return the client's address."""
+
+    def settling(self) -> Settling:
+        """Watch what becomes of the body whose head was just written."""
+
+    async def writable(self) -> None:
+        """Return when more may be written.
+
+        :raises ClientGone: never again.
+        """
+
+    async def flushed(self) -> None:
+        """Return when the kernel has taken all that was written.
+
+        :raises ClientGone: it never will.
+        """
+
+    def abort(self) -> None:
+        """Break the connection off (RST)."""
+
+
+class Server(Protocol):
+    """What all connections share.
+
+    :ivar resource: answers the requests.
+    :ivar refusal: what to answer to an exception.
+    :ivar answered: told of each request when its answer is over, however it ended.
+    :ivar refused: told of each answer that was given to something that was no request.
+    """
+
+    resource: IResource
+    clock: IReactorTime
+    limits: Limits
+    timeouts: Timeouts
+    refusal: Callable[[Exception], Refusal]
+    answered: Callable[[Request], None]
+    refused: Callable[[Connection, int], None]
+
+    def opened(self, connection: Closable) -> None:
+        """Note a new connection."""
+
+    def closed(self, connection: Closable) -> None:
+        """Note the end of a connection."""
+
+
+class Closable(Protocol):
+    """A connection, to the one who ends them all."""
+
+    def shut(self) -> None:
+        """Take no further request: close when the one that is being answered is done, or at once."""
+
+    def abort(self) -> None:
+        """Break the connection off (RST)."""

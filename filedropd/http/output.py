@@ -1,0 +1,196 @@
+"""The writing side of a connection: back-pressure, what the kernel has taken, and clients that take nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProducer, IPullProducer, IPushProducer, IReactorTime, ISSLTransport
+from zope.interface import implementer
+
+from filedropd.deferreds import sleep
+from filedropd.errors import ClientGone
+from filedropd.http.acknowledgement import Acknowledgements
+from filedropd.http.deadline import Deadline
+
+#: Bytes read at once, and bytes written that wait for the kernel before we are paused.
+BUFFER: Final = 256 * 1024
+# How often, in each time-out, a client that takes nothing is looked at.
+_LOOKS: Final = 4
+
+
+@implementer(IPushProducer)
+class Output:
+    """Writes to ``transport``, for which it is the producer.
+
+    :param stall: seconds after which a client that takes nothing is given up.
+    :param stalled: called then.
+    :param ending: called when the connection is about to be lost and the socket is still there to be asked.
+
+    :ivar secure: the transport is TLS's.
+    :ivar acknowledgements: what the client's machine has.
+    """
+
+    def __init__(
+        self,
+        transport: Any,
+        clock: IReactorTime,
+        *,
+        stall: float,
+        stalled: Callable[[], None],
+        ending: Callable[[], None],
+    ) -> None:
+        self._transport = transport
+        self._clock = clock
+        self._stall = stall
+        self._stalled = stalled
+        self._ending = ending
+        self._paused = False
+        self._lost = False
+        self._waiter: Deferred[None] | None = None
+        self._deadline = Deadline(clock)
+        self._progress = (0, 0.0)
+        self.secure = ISSLTransport.providedBy(transport)
+        # The transport on the socket itself: what TLS wraps.
+        self._lower = transport.transport if self.secure else transport
+        # Twisted reads pieces of this size, and pauses us when it holds more than this to write.
+        self._lower.bufferSize = BUFFER
+        self.acknowledgements = Acknowledgements(transport)
+        transport.registerProducer(self, True)
+
+    def write(self, data: bytes) -> None:
+        """Write ``data``."""
+        self.acknowledgements.written += len(data)
+        self._transport.write(data)
+
+    async def writable(self) -> None:
+        """Return when more may be written.
+
+        :raises ClientGone: never again.
+        """
+        if self._paused and not self._lost:
+            await self._wait()
+        if self._lost:
+            raise ClientGone
+
+    async def flushed(self) -> None:
+        """Return when the kernel has taken all that was written.
+
+        :raises ClientGone: it never will.
+        """
+        if self.secure:
+            await sleep(self._clock, 0)  # TLS's layer gathers small writes until the next turn
+        if self._lost:
+            raise ClientGone
+        # A pull producer is asked for more when nothing is left; TLS's slot for one is below it.
+        self._transport.unregisterProducer()
+        self._watch()
+        self._lower.registerProducer(_Flush(self), False)
+        self._lower.startWriting()
+        await self._wait()
+        if self._lost:
+            raise ClientGone
+        self._lower.unregisterProducer()
+        self._transport.registerProducer(self, True)
+
+    def lend(self, producer: IProducer, *, streaming: bool) -> None:
+        """Let ``producer`` write in our place, as IConsumer has it, until :meth:`take_back`."""
+        self._transport.unregisterProducer()
+        self._transport.registerProducer(producer, streaming)
+
+    def take_back(self) -> None:
+        """End what :meth:`lend` began."""
+        self._transport.unregisterProducer()
+        if not self._lost:
+            self._transport.registerProducer(self, True)
+
+    def end(self, *, wait: bool) -> None:
+        """Close when what was written has gone out.
+
+        :param wait: for the client to close its side: ours alone is closed, and reading goes on.
+        """
+        # A transport whose producer is paused forgets, when it is flushed, that it was to be closed.
+        self._transport.unregisterProducer()
+        if not wait:
+            self._watch()
+        if wait and not self.secure:
+            self._transport.loseWriteConnection()
+        else:
+            # Under TLS that is a close_notify, after which it still waits for the client's.
+            self._transport.loseConnection()
+
+    def end_below(self) -> None:
+        """Close although the client has not answered our close_notify."""
+        self._lower.loseConnection()
+
+    def lost(self) -> None:
+        """Note that the connection is lost."""
+        self._lost = True
+        self._deadline.stop()
+        self._release()
+
+    # IPushProducer
+
+    def pauseProducing(self) -> None:
+        """The kernel takes less than is written."""
+        self._paused = True
+        self._watch()
+
+    def resumeProducing(self) -> None:
+        """The kernel has taken all that was written."""
+        self._paused = False
+        self._deadline.clear()
+        self._release()
+
+    def stopProducing(self) -> None:
+        """The connection is about to be lost."""
+        self._ending()
+
+    # A client that takes nothing.
+
+    def _watch(self) -> None:
+        self._progress = (self.acknowledgements.progress(), self._clock.seconds())
+        self._deadline.set(self._stall / _LOOKS, self._look)
+
+    def _look(self) -> None:
+        now, progress = self._clock.seconds(), self.acknowledgements.progress()
+        if progress != self._progress[0]:
+            self._progress = (progress, now)
+        elif now - self._progress[1] >= self._stall:
+            self._stalled()
+            return
+        self._deadline.set(self._stall / _LOOKS, self._look)
+
+    # Whoever waits.
+
+    async def _wait(self) -> None:
+        self._waiter = Deferred(canceller=lambda _: self._forget())
+        await self._waiter
+
+    def _forget(self) -> None:
+        self._waiter = None
+
+    def _release(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        if waiter is not None:
+            waiter.callback(None)
+
+
+@implementer(IPullProducer)
+class _Flush:
+    """Asked for more when the transport has nothing left: that is all it is for."""
+
+    def __init__(self, output: Output) -> None:
+        self._output = output
+        self._registered = False
+
+    def resumeProducing(self) -> None:
+        """Note that nothing is left to write; the first call comes with the registration and says nothing."""
+        if self._registered:
+            self._output.resumeProducing()
+        self._registered = True
+
+    def stopProducing(self) -> None:
+        """See :meth:`Output.stopProducing`."""
+        self._output.stopProducing()
