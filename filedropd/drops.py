@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from filedropd.deferreds import Gathering, Happening, shielded
 from filedropd.errors import Gone, Locked, NotFound, OwnerRequired, PasswordRequired
-from filedropd.model import Claim, ClaimState, Drop, DropState, Outcome, Reason
+from filedropd.model import Claim, ClaimState, Drop, DropState, Outcome, Reason, claim_ended
 from filedropd.tokens import Randomness, Token, random_name, short
 from filedropd.upload import Receipt, Terms, Upload
 
@@ -94,9 +94,9 @@ class Drops:
 
     def upload(self) -> Upload:
         """Begin an upload, as an async context manager that leaves nothing behind unless it is kept."""
-        return Upload(self._blobs, self.rules.max_file_size, self._keep)
+        return Upload(self._blobs, self.rules.max_file_size, self._prepare, self._commit)
 
-    async def _keep(self, incoming: IIncomingBlob, name: str, content_type: str, terms: Terms) -> Receipt:
+    async def _prepare(self, incoming: IIncomingBlob, name: str, content_type: str, terms: Terms) -> Receipt:
         password = None if terms.password is None else await self._passwords.hash(terms.password)
         await incoming.seal()
         now = self._now()
@@ -114,8 +114,6 @@ class Drops:
             expires_at=now + terms.expires,
             due_at=now + terms.expires,
         )
-        await shielded(self._commit(drop, incoming))
-        self._log.info("drop {drop} kept, {size} bytes", drop=short(drop.key), size=drop.size)
         return Receipt(drop=drop, link=link, owner=owner)
 
     async def _commit(self, drop: Drop, incoming: IIncomingBlob) -> None:
@@ -128,6 +126,7 @@ class Drops:
                 await self._records.end(drop.key, Reason.REVOKED, self._now())
                 raise
             self._reaper.expect(drop.due_at)
+            self._log.info("drop {drop} kept, {size} bytes", drop=short(drop.key), size=drop.size)
 
     # -- looking ----------------------------------------------------------------------------------
 
@@ -173,9 +172,12 @@ class Drops:
 
     async def _check_gone(self, drop: Drop) -> None:
         reason = drop.gone(self._now())
-        if reason is not None:
+        if reason is None:
+            return
+        # A drop whose time is over by a clock that is put back later is available again.
+        if drop.state is not DropState.AVAILABLE:
             await self._cache.set(drop.key, reason.value.encode("ascii"), CACHE_GONE)
-            raise Gone(reason.value)
+        raise Gone(reason.value)
 
     async def _owned(self, link: Token, owner: Token | None) -> Drop:
         drop = await self._records.find(link.key)
@@ -245,14 +247,16 @@ class Drops:
     async def _open(self, drop: Drop, claim: Claim) -> IBlob:
         try:
             return await self._blobs.open(drop.blob)
-        except BaseException:
+        except BaseException as error:
             # Nothing was sent: the claim must not cost its recipient anything.
             await self._records.release_claim(claim.id)
+            if isinstance(error, FileNotFoundError):  # the drop may have ended since it was claimed
+                await self._available_or_gone(drop.key)
             raise
 
     async def _end_claim(self, claim: Claim, outcome: Outcome) -> None:
         drop = await self._records.end_claim(claim.id, outcome, self._now())
-        state = ClaimState.BROKEN if drop is None else self._said(claim, outcome)
+        state = ClaimState.BROKEN if drop is None else claim_ended(claim, outcome, drop.size)
         self._log.info(
             "claim {claim} on drop {drop} {state}: {acknowledged} of {length} bytes from {first}",
             claim=claim.id[:8],
@@ -264,12 +268,6 @@ class Drops:
         )
         if drop is not None and drop.state is DropState.GONE:
             self._reaper.wake()
-
-    @staticmethod
-    def _said(claim: Claim, outcome: Outcome) -> ClaimState:
-        if outcome.complete:
-            return ClaimState.DELIVERED
-        return ClaimState.PART if outcome.acknowledged else ClaimState.BROKEN
 
     def _forget_transfer(self, key: bytes, transfer: _Transfer) -> None:
         transfers = self._transfers.get(key, set())

@@ -15,7 +15,7 @@ from twisted.logger import (
 )
 
 # What Twisted adds to an event for its own use, and what the fixed fields below already say.
-_TWISTEDS = ("log_", "isError", "message", "format", "system", "time", "failure", "why")
+_TWISTEDS = frozenset({"isError", "message", "format", "system", "time", "failure", "why"})
 _PLAIN = (str, int, float, bool, type(None))
 
 
@@ -37,7 +37,7 @@ def as_json(event: LogEvent) -> str:
     told |= {
         name: value
         for name, value in event.items()
-        if name not in told and not name.startswith(_TWISTEDS) and isinstance(value, _PLAIN)
+        if name not in told.keys() | _TWISTEDS and not name.startswith("log_") and isinstance(value, _PLAIN)
     }
     if failure is not None:
         told["traceback"] = failure.getTraceback()

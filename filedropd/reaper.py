@@ -30,6 +30,7 @@ LONGEST_SLEEP: Final = 60.0
 LONGEST_RETRY: Final = 3600.0
 #: Seconds until the records are asked again when they cannot be.
 RECORDS_RETRY: Final = 5.0
+_DOUBLINGS: Final = 12
 _BATCH: Final = 100
 
 
@@ -88,7 +89,7 @@ class Reaper:
 
     def expect(self, at: float) -> None:
         """Note that something will be due at ``at``, in seconds since the epoch."""
-        if not self._stopped and not len(self._run_in_progress):
+        if not self._stopped:
             self._arm(at)
 
     async def _run(self) -> None:
@@ -122,11 +123,11 @@ class Reaper:
         try:
             await self._blobs.delete(drop.blob)
         except OSError as error:
-            retry = min(LONGEST_RETRY, 2.0**drop.purge_attempts)
+            retry = min(LONGEST_RETRY, 2.0 ** min(drop.purge_attempts, _DOUBLINGS))
             self._log.error(
                 "the bytes of drop {drop} cannot be deleted ({error}); trying again in {retry} s",
                 drop=short(drop.key),
-                error=error.strerror,
+                error=error.strerror or error,
                 retry=retry,
             )
             await self._records.purge_failed(drop.key, now + retry)

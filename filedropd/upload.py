@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 
-from filedropd.deferreds import shielded
+from filedropd.deferreds import Gathering, shielded
 from filedropd.errors import TooLarge
 from filedropd.model import Drop
 from filedropd.tokens import Token
@@ -50,11 +50,14 @@ class Upload:
         self,
         blobs: IBlobs,
         max_size: int,
-        keep: Callable[[IIncomingBlob, str, str, Terms], Awaitable[Receipt]],
+        prepare: Callable[[IIncomingBlob, str, str, Terms], Awaitable[Receipt]],
+        commit: Callable[[Drop, IIncomingBlob], Awaitable[None]],
     ) -> None:
         self._blobs = blobs
         self._max_size = max_size
-        self._keep = keep
+        self._prepare = prepare
+        self._commit = commit
+        self._committing = Gathering()
         self._incoming: IIncomingBlob | None = None
         self._gathered: list[bytes] = []
         self._pending = 0
@@ -73,8 +76,7 @@ class Upload:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._gathered.clear()
-        if self._incoming is not None:
-            await shielded(self._incoming.discard())  # does nothing to what was published
+        await shielded(self._discard())
 
     async def write(self, data: bytes) -> None:
         """Take the next bytes.
@@ -93,12 +95,24 @@ class Upload:
     async def keep(self, name: str, content_type: str, terms: Terms) -> Receipt:
         """Make a drop of what was written. Once this returns it survives a crash."""
         incoming = await self._flush()
-        return await self._keep(incoming, name, content_type, terms)
+        receipt = await self._prepare(incoming, name, content_type, terms)
+        await shielded(self._keep(receipt.drop, incoming))
+        return receipt
 
     async def _begin(self) -> None:
         self._incoming = await self._blobs.receive()
         if self._left:
             await self._incoming.discard()
+
+    async def _keep(self, drop: Drop, incoming: IIncomingBlob) -> None:
+        with self._committing:
+            await self._commit(drop, incoming)
+
+    async def _discard(self) -> None:
+        # Whoever leaves while the row is being committed does not stop that: its bytes must be there.
+        await self._committing.empty()
+        if self._incoming is not None:
+            await self._incoming.discard()  # does nothing to what was published
 
     async def _flush(self) -> IIncomingBlob:
         if self._incoming is None:

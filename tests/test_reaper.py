@@ -1,0 +1,409 @@
+"""The reaper: what is due is deleted, in time, whatever fails and whatever the clocks do."""
+
+from __future__ import annotations
+
+import errno
+
+import attrs
+from twisted.internet.interfaces import IDelayedCall
+
+from filedropd.errors import Unavailable
+from filedropd.model import Drop, DropState, Reason
+from filedropd.reaper import LONGEST_RETRY, LONGEST_SLEEP, RECORDS_RETRY, TOMBSTONE
+from filedropd.upload import Receipt
+from tests.support import BEGAN, KEPT, Core, CoreTestCase, Recipient
+
+BUSY = OSError(errno.EBUSY, "busy")
+
+
+class ReaperTestCase(CoreTestCase):
+    """What these tests share: a reaper that runs, and ways to let time pass."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.core.reaper.start()
+
+    def upload(self, *, expires: float = KEPT) -> Receipt:
+        """Leave a file."""
+        return self.done(self.core.upload(b"content", expires=expires))
+
+    def revoke(self, receipt: Receipt) -> None:
+        """Make a drop gone, so that its bytes are due."""
+        self.done(self.core.drops.revoke(receipt.link, receipt.owner))
+
+    def elapse(self, seconds: float) -> None:
+        """Let time pass."""
+        self.core.elapse(seconds)
+
+    def timers(self) -> int:
+        """Return how many timers there are."""
+        return len(self.core.clock.getDelayedCalls())
+
+    def state(self, receipt: Receipt) -> DropState:
+        """Return a drop's state."""
+        return self.core.row(receipt).state
+
+    def restart(self) -> None:
+        """Kill the process and start it again."""
+        self.core.killed()
+        self.done(self.core.reaper.recover())
+        self.core.reaper.start()
+
+
+def _time(timer: IDelayedCall) -> float:
+    return timer.getTime()
+
+
+class TimeTests(ReaperTestCase):
+    """When things happen."""
+
+    def test_expiry(self):
+        """A drop is ended and its bytes deleted at its expiry, not before."""
+        receipt = self.upload()
+        self.elapse(KEPT - 0.01)
+        self.assertEqual(DropState.AVAILABLE, self.state(receipt))
+        self.elapse(0.02)
+        row = self.core.row(receipt)
+        self.assertEqual((DropState.PURGED, Reason.EXPIRED), (row.state, row.reason))
+        self.assertEqual({}, self.core.stored.published)
+
+    def test_tombstone(self):
+        """For 30 days it is known what became of it, then it is forgotten."""
+        receipt = self.upload(expires=1)
+        self.elapse(1)
+        self.assertEqual(30 * 86_400, TOMBSTONE)
+        self.elapse(TOMBSTONE - 1)
+        self.assertEqual(DropState.PURGED, self.state(receipt))
+        self.elapse(2)
+        self.assertIsNone(self.done(self.core.kept.find(receipt.drop.key)))
+
+    def test_in_order(self):
+        """Each of several drops has its own time, in whatever order they came."""
+        receipts = {expires: self.upload(expires=expires) for expires in (300, 10, 200, 50)}
+        for expires in sorted(receipts):
+            self.elapse(BEGAN + expires - 0.01 - self.core.wall())
+            self.assertEqual(DropState.AVAILABLE, self.state(receipts[expires]))
+            self.elapse(0.02)
+            self.assertEqual(DropState.PURGED, self.state(receipts[expires]))
+
+    def test_one_timer(self):
+        """There is one timer, however many drops there are."""
+        for expires in (300, 10, 200, 50):
+            self.upload(expires=expires)
+        self.assertEqual(1, self.timers())
+        self.elapse(30)
+        self.assertEqual(1, self.timers())
+
+    def test_nothing(self):
+        """With nothing to wait for there is none."""
+        self.assertEqual(0, self.timers())
+
+    def test_many(self):
+        """More than fit in one batch are all deleted in one run."""
+        receipts = [self.upload(expires=5) for _ in range(250)]
+        self.elapse(5)
+        self.assertEqual({}, self.core.stored.published)
+        self.assertEqual({DropState.PURGED}, {self.state(receipt) for receipt in receipts})
+
+    def test_woken(self):
+        """What has become due is deleted at once when the reaper is woken."""
+        receipt = self.upload()
+        self.revoke(receipt)
+        self.assertEqual({}, self.core.stored.published)
+
+    def test_woken_during_a_run(self):
+        """Who wakes it during a run is not forgotten: another run follows."""
+        first, second = self.upload(), self.upload()
+        self.core.journal.hold("before records.next_due")
+        self.revoke(first)
+        self.revoke(second)
+        self.assertEqual(DropState.GONE, self.state(second))
+        self.core.journal.release("before records.next_due")
+        self.assertEqual(DropState.PURGED, self.state(second))
+        self.assertEqual(1, self.timers())
+
+    def test_expected_during_a_run(self):
+        """A drop that comes while the next time is being looked up is not missed."""
+        self.core.journal.hold("after records.next_due")
+        self.core.reaper.wake()
+        receipt = self.upload(expires=10)
+        self.core.journal.release("after records.next_due")
+        self.elapse(10)
+        self.assertEqual(DropState.PURGED, self.state(receipt))
+
+    def test_no_two_runs(self):
+        """A run is never met by another, whoever wakes it."""
+        self.upload(expires=10)
+        self.core.journal.hold("before records.due")
+        for _ in range(3):
+            self.core.reaper.wake()
+        self.elapse(100)
+        self.assertEqual(1, self.core.journal.held("before records.due"))
+        self.core.journal.release("before records.due")
+
+
+class WallTests(ReaperTestCase):
+    """The clock on the wall is set."""
+
+    def test_forward(self):
+        """A clock that jumps forward is noticed within a minute."""
+        receipt = self.upload()
+        self.core.wall.jump(KEPT)
+        self.elapse(LONGEST_SLEEP)
+        self.assertEqual(DropState.PURGED, self.state(receipt))
+
+    def test_back(self):
+        """A clock that is put back deletes nothing before its time, nor keeps it longer."""
+        receipt = self.upload(expires=30)
+        self.core.wall.jump(-1000)
+        self.elapse(1029)
+        self.assertEqual(DropState.AVAILABLE, self.state(receipt))
+        self.elapse(1)
+        self.assertEqual(DropState.PURGED, self.state(receipt))
+
+    def test_longest(self):
+        """No timer is longer than a minute, and none is negative."""
+        self.assertLessEqual(LONGEST_SLEEP, 60)
+        self.upload()
+        (timer,) = self.core.clock.getDelayedCalls()
+        self.assertEqual(LONGEST_SLEEP, _time(timer) - self.core.clock.seconds())
+        self.core.wall.jump(2 * KEPT)
+        self.core.reaper.expect(BEGAN)
+        (timer,) = self.core.clock.getDelayedCalls()
+        self.assertEqual(self.core.clock.seconds(), _time(timer))
+
+
+class RetryTests(ReaperTestCase):
+    """Bytes that will not go."""
+
+    def attempts(self) -> int:
+        """Return how often it was tried to delete bytes."""
+        return self.core.journal.counts["blobs.delete"]
+
+    def test_kept_gone(self):
+        """A drop whose bytes cannot be deleted is gone all the same, and is tried again."""
+        receipt = self.upload()
+        self.core.journal.fail("blobs.delete", BUSY)
+        self.revoke(receipt)
+        row = self.core.row(receipt)
+        self.assertEqual((DropState.GONE, 1, self.core.wall() + 1), (row.state, row.purge_attempts, row.due_at))
+        self.core.journal.mend()
+        self.elapse(1)
+        self.assertEqual((DropState.PURGED, {}), (self.state(receipt), self.core.stored.published))
+
+    def test_back_off(self):
+        """The time between attempts doubles, from a second to an hour."""
+        self.core.journal.fail("blobs.delete", BUSY)
+        self.revoke(self.upload())
+        for wait in [2.0**n for n in range(12)] + [LONGEST_RETRY] * 3:
+            before = self.attempts()
+            self.elapse(wait - 0.01)
+            self.assertEqual(before, self.attempts(), wait)
+            self.elapse(0.01)
+            self.assertEqual(before + 1, self.attempts(), wait)
+        self.assertEqual(3600, LONGEST_RETRY)
+
+    def test_for_ever(self):
+        """After years of attempts it is still tried once an hour."""
+        self.core.journal.fail("blobs.delete", BUSY)
+        drop = self.upload().drop
+        row = attrs.evolve(drop, state=DropState.GONE, reason=Reason.REVOKED, due_at=BEGAN, purge_attempts=100_000)
+        self.core.kept._kept.drops[drop.key] = row
+        self.core.reaper.wake()
+        left: Drop | None = self.done(self.core.kept.find(drop.key))
+        self.assertEqual(BEGAN + LONGEST_RETRY, left and left.due_at)
+
+    def test_others(self):
+        """Others are deleted meanwhile."""
+        self.core.stored.fail_next("delete", BUSY)
+        first, second = self.upload(), self.upload()
+        self.revoke(first)
+        self.revoke(second)
+        self.assertEqual([DropState.GONE, DropState.PURGED], [self.state(first), self.state(second)])
+
+    def test_restart(self):
+        """A new process goes on where the last one was."""
+        receipt = self.upload()
+        self.core.journal.fail("blobs.delete", BUSY)
+        self.revoke(receipt)
+        self.elapse(1)
+        self.restart()
+        self.assertEqual(DropState.GONE, self.state(receipt))
+        self.elapse(1.99)
+        self.assertEqual(DropState.GONE, self.state(receipt))
+        self.elapse(0.01)
+        self.assertEqual((DropState.PURGED, 2), (self.state(receipt), self.core.row(receipt).purge_attempts))
+
+    def test_expired_while_down(self):
+        """What expired while no process ran is deleted by the next one, at once."""
+        receipt = self.upload()
+        self.core.killed()
+        self.core.clock.advance(KEPT + 1)
+        self.restart()
+        self.assertEqual(DropState.PURGED, self.state(receipt))
+
+
+class RecordsAwayTests(ReaperTestCase):
+    """The records fail."""
+
+    def test_each_call(self):
+        """Whichever call fails, it goes on five seconds later, and says so once."""
+        for step in ("due", "end", "purged", "next_due"):
+            self.core = Core()
+            self.core.reaper.start()
+            receipt = self.upload(expires=1)
+            self.core.journal.fail(f"records.{step}", Unavailable("away"))
+            self.elapse(1)
+            self.assertEqual(1, len(self.flushLoggedErrors(Unavailable)), step)
+            self.core.journal.mend()
+            self.elapse(RECORDS_RETRY - 0.01)
+            self.assertEqual(1, self.timers(), step)
+            self.elapse(0.01)
+            self.assertEqual(DropState.PURGED, self.state(receipt), step)
+            self.assertEqual({}, self.core.stored.published, step)
+
+    def test_for_long(self):
+        """It never gives up."""
+        receipt = self.upload(expires=1)
+        self.core.journal.fail("records.due", Unavailable("away"))
+        self.elapse(3600)
+        self.assertEqual(3600 // RECORDS_RETRY, len(self.flushLoggedErrors(Unavailable)))
+        self.core.journal.mend()
+        self.elapse(RECORDS_RETRY)
+        self.assertEqual(DropState.PURGED, self.state(receipt))
+
+    def test_failed_note(self):
+        """If it cannot be noted that deleting failed, it goes on too."""
+        receipt = self.upload(expires=1)
+        self.core.stored.fail_next("delete", BUSY)
+        self.core.journal.fail("records.purge_failed", Unavailable("away"))
+        self.elapse(1)
+        self.flushLoggedErrors(Unavailable)
+        self.core.journal.mend()
+        self.elapse(RECORDS_RETRY)
+        self.assertEqual(DropState.PURGED, self.state(receipt))
+
+    def test_ended_by_another(self):
+        """A drop that somebody else ended just now is taken up again, and its bytes deleted."""
+        receipt = self.upload(expires=10)
+        self.core.journal.hold("before records.end")
+        self.elapse(10)
+        self.done(self.core.kept.end(receipt.drop.key, Reason.REVOKED, self.core.wall()))
+        self.core.journal.release("before records.end")
+        row = self.core.row(receipt)
+        self.assertEqual((DropState.PURGED, Reason.REVOKED), (row.state, row.reason))
+
+
+class StopTests(ReaperTestCase):
+    """Starting and stopping."""
+
+    def test_waits(self):
+        """Stopping waits for the run in progress, which ends after the drop at hand."""
+        first, second = self.upload(expires=1), self.upload(expires=1)
+        self.core.journal.hold("before blobs.delete")
+        self.elapse(1)
+        stopped = self.begun(self.core.reaper.stop())
+        self.assertNoResult(stopped)
+        self.core.journal.release("before blobs.delete")
+        self.done(stopped)
+        self.assertEqual(
+            {DropState.PURGED, DropState.AVAILABLE},
+            {self.state(first), self.state(second)},
+        )
+
+    def test_nothing_after(self):
+        """After that there is no timer, and nothing makes one."""
+        receipt = self.upload(expires=10)
+        self.done(self.core.reaper.stop())
+        self.core.reaper.wake()
+        self.core.reaper.expect(self.core.wall() + 1)
+        self.elapse(100)
+        self.assertEqual((0, DropState.AVAILABLE), (self.timers(), self.state(receipt)))
+
+    def test_woken_while_stopping(self):
+        """Who wakes it while it stops does not keep it from stopping."""
+        self.core.journal.hold("before records.due")
+        self.core.reaper.wake()
+        self.core.reaper.wake()
+        stopped = self.begun(self.core.reaper.stop())
+        self.core.journal.release("before records.due")
+        self.done(stopped)
+        self.assertEqual(0, self.timers())
+
+    def test_while_looking_ahead(self):
+        """Stopped while it looks up the next time, it sets no timer for that."""
+        self.upload(expires=10)
+        self.core.journal.hold("before records.next_due")
+        self.core.reaper.wake()
+        stopped = self.begun(self.core.reaper.stop())
+        self.core.journal.release("before records.next_due")
+        self.done(stopped)
+        self.assertEqual(0, self.timers())
+
+    def test_not_before_start(self):
+        """Before it is started it touches nothing."""
+        core = Core()
+        core.reaper.wake()
+        core.reaper.expect(BEGAN)
+        self.assertEqual((0, {}), (len(core.clock.getDelayedCalls()), dict(core.journal.counts)))
+
+    def test_again(self):
+        """A reaper that was stopped can be started again."""
+        receipt = self.upload(expires=10)
+        self.done(self.core.reaper.stop())
+        self.core.clock.advance(10)
+        self.core.reaper.start()
+        self.assertEqual(DropState.PURGED, self.state(receipt))
+
+
+class RecoveryTests(CoreTestCase):
+    """What the last stop left half-done."""
+
+    def test_uploads(self):
+        """Blobs that have a row are finished, the others deleted."""
+        receipt = self.done(self.core.upload())
+        self.core.stored.left = {receipt.drop.blob: self.core.stored.published.pop(receipt.drop.blob), "other": b"x"}
+        self.done(self.core.reaper.recover())
+        self.assertEqual({receipt.drop.blob: b"content"}, self.core.stored.published)
+        self.assertEqual({}, self.core.stored.left)
+
+    def test_gone_upload(self):
+        """A blob whose drop is gone is not lost sight of: its bytes are deleted like any other's."""
+        receipt = self.done(self.core.upload())
+        self.done(self.core.drops.revoke(receipt.link, receipt.owner))
+        self.core.stored.left = {receipt.drop.blob: self.core.stored.published.pop(receipt.drop.blob)}
+        self.done(self.core.reaper.recover())
+        self.core.reaper.start()
+        self.assertEqual(({}, {}), (self.core.stored.left, self.core.stored.published))
+
+    def test_claims(self):
+        """Claims that were open are ended as delivered, and their drops' bytes go."""
+        receipt = self.done(self.core.upload())
+        recipient = Recipient().hold_sends()
+        self.begun(self.core.deliver(receipt, recipient)).addErrback(lambda _: None)
+        self.core.killed()
+        recipient.leave()
+        self.done(self.core.reaper.recover())
+        self.assertEqual((0, Reason.DELIVERED), (self.core.row(receipt).live, self.core.row(receipt).reason))
+        self.core.reaper.start()
+        self.assertEqual({}, self.core.stored.published)
+
+    def test_nothing(self):
+        """After an orderly stop there is nothing to do."""
+        receipt = self.done(self.core.upload())
+        self.core.killed()
+        self.done(self.core.reaper.recover())
+        self.assertEqual(receipt.drop, self.core.row(receipt))
+
+    def test_twice(self):
+        """To recover again changes nothing."""
+        receipt = self.done(self.core.upload())
+        self.core.stored.left = {receipt.drop.blob: self.core.stored.published.pop(receipt.drop.blob)}
+        for _ in range(2):
+            self.done(self.core.reaper.recover())
+        self.assertEqual(([receipt.drop.blob], {}), (list(self.core.stored.published), self.core.stored.left))
+
+    def test_cannot(self):
+        """If it cannot be put right, that comes out: nothing may be served."""
+        self.core.journal.fail("records.close_open_claims", Unavailable("away"))
+        self.refused(Unavailable, self.core.reaper.recover())

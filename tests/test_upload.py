@@ -1,0 +1,231 @@
+"""Uploads: what is taken, what is refused, and that nothing stays of what is not kept."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from filedropd.errors import InsufficientStorage, TooLarge, Unavailable
+from filedropd.model import DropState, Reason
+from filedropd.upload import WRITE_SIZE, Receipt, Terms, Upload
+from tests.support import KEPT, LIMIT, CoreTestCase
+
+TERMS = Terms(expires=KEPT)
+
+
+class UploadTestCase(CoreTestCase):
+    """What the tests of uploads share."""
+
+    async def send(self, *pieces: bytes) -> Receipt:
+        """Upload ``pieces`` as they come."""
+        async with self.core.drops.upload() as upload:
+            for piece in pieces:
+                await upload.write(piece)
+            return await upload.keep("name", "text/plain", TERMS)
+
+    async def leave(self) -> None:
+        """Upload something and keep nothing."""
+        async with self.core.drops.upload() as upload:
+            await upload.write(bytes(WRITE_SIZE))
+
+    def nothing_stays(self, context: str = "") -> None:
+        """Check that there are no bytes, no drop that can be had, and nothing that is still under way."""
+        self.assertEqual(({}, {}), (self.core.stored.incoming, self.core.stored.published), context)
+        self.assertEqual([], [drop for drop in self.drops() if drop.state is DropState.AVAILABLE], context)
+        self.done(self.core.drops.stop())
+
+    def drops(self) -> list[Any]:
+        """Return all the rows."""
+        return self.done(self.core.kept.due(float("inf"), 100))
+
+
+class LimitTests(UploadTestCase):
+    """How much is taken."""
+
+    def test_all(self):
+        """As many bytes as are allowed are taken."""
+        self.assertEqual(LIMIT, self.done(self.send(bytes(LIMIT))).drop.size)
+
+    def test_in_pieces(self):
+        """The limit counts all of the pieces, written or gathered."""
+        self.assertEqual(LIMIT, self.done(self.send(bytes(LIMIT - 1), b"1")).drop.size)
+        self.core.stored.published.clear()
+        self.refused(TooLarge, self.send(bytes(WRITE_SIZE), bytes(LIMIT - WRITE_SIZE), b"1"))
+        self.assertEqual({}, self.core.stored.published)
+        self.assertEqual({}, self.core.stored.incoming)
+
+    def test_one_more(self):
+        """One byte more is refused, with the limit, and nothing of the file stays."""
+        self.assertEqual(LIMIT, self.refused(TooLarge, self.send(bytes(LIMIT + 1))).limit)
+        self.nothing_stays()
+
+    def test_refused_at_once(self):
+        """It is refused when the byte arrives, before it is written."""
+        self.refused(TooLarge, self.send(bytes(LIMIT), b"1", b"2"))
+        self.assertEqual(1, self.core.journal.counts["incoming.write"])
+
+    def test_empty(self):
+        """A file of no bytes is a file."""
+        for pieces in ((), (b"",)):
+            receipt = self.done(self.send(*pieces))
+            self.assertEqual((0, b""), (receipt.drop.size, self.core.stored.published[receipt.drop.blob]))
+        self.assertEqual(0, self.core.journal.counts["incoming.write"])
+
+
+class GatheringTests(UploadTestCase):
+    """How it is written."""
+
+    def test_small(self):
+        """Small pieces are gathered: what arrives byte by byte is not written so."""
+        receipt = self.done(self.send(*[b"x"] * 1000))
+        self.assertEqual(1, self.core.journal.counts["incoming.write"])
+        self.assertEqual(b"x" * 1000, self.core.stored.published[receipt.drop.blob])
+
+    def test_full(self):
+        """Once enough is gathered it is written, and no more than that is held."""
+        pieces = [bytes([n]) * (WRITE_SIZE // 2) for n in range(5)]
+        receipt = self.done(self.send(*pieces))
+        self.assertEqual(3, self.core.journal.counts["incoming.write"])
+        self.assertEqual(b"".join(pieces), self.core.stored.published[receipt.drop.blob])
+
+    def test_back_pressure(self):
+        """While it is being written, no more is taken."""
+        self.core.journal.hold("before incoming.write")
+        sent = self.begun(self.send(bytes(WRITE_SIZE), b"more"))
+        self.assertNoResult(sent)
+        self.core.journal.release("before incoming.write")
+        self.assertEqual(WRITE_SIZE + 4, self.done(sent).drop.size)
+
+
+class BreakingTests(UploadTestCase):
+    """What stays of an upload that is not kept."""
+
+    def test_not_kept(self):
+        """Nothing stays of an upload that was not kept."""
+        self.done(self.leave())
+        self.nothing_stays()
+
+    def test_error_of_the_sender(self):
+        """Nor of one that its sender broke off; the error comes out."""
+
+        async def broken() -> None:
+            async with self.core.drops.upload() as upload:
+                await upload.write(bytes(WRITE_SIZE))
+                raise ConnectionResetError
+
+        self.refused(ConnectionResetError, broken())
+        self.nothing_stays()
+
+    def test_no_room(self):
+        """Nor of one for which there is no room, wherever that shows."""
+        for step in ("blobs.receive", "incoming.write", "incoming.seal"):
+            self.core.journal.fail(step, InsufficientStorage())
+            self.refused(InsufficientStorage, self.send(b"content"))
+            self.nothing_stays(step)
+            self.core.journal.mend()
+
+    def test_no_row(self):
+        """Nor of one whose row could not be committed."""
+        self.core.journal.fail("records.insert", Unavailable("away"))
+        self.refused(Unavailable, self.send(b"content"))
+        self.nothing_stays()
+
+    def test_not_published(self):
+        """If the bytes cannot be published after the row was committed, the drop ends and its bytes go."""
+        self.core.reaper.start()
+        self.core.journal.fail("incoming.publish", Unavailable("away"))
+        self.refused(Unavailable, self.send(b"content"))
+        self.assertEqual([Reason.REVOKED], [drop.reason for drop in self.drops()])
+        self.nothing_stays()
+
+    def test_not_published_nor_ended(self):
+        """If the row cannot be ended either, the sender is told all the same, and the next start finds no bytes."""
+        self.core.journal.fail("incoming.publish", OSError(5, "bad disk"))
+        self.core.journal.fail("records.end", Unavailable("away"))
+        self.refused(Unavailable, self.send(b"content"))
+        self.assertEqual(({}, {}), (self.core.stored.incoming, self.core.stored.published))
+        self.done(self.core.drops.stop())
+
+    def test_without_with(self):
+        """An upload that was not begun takes nothing."""
+        upload: Upload = self.core.drops.upload()
+        self.refused(RuntimeError, upload.keep("name", "text/plain", TERMS))
+
+
+class CancellationTests(UploadTestCase):
+    """The sender's connection is lost, and with it his request, at any step."""
+
+    def left(self, moment: str) -> Deferred[Receipt]:
+        """Cancel an upload that is held at ``moment``, then let that go on."""
+        self.core.journal.hold(moment)
+        sent = self.begun(self.send(b"content"))
+        self.assertEqual(1, self.core.journal.held(moment), moment)
+        sent.cancel()
+        self.core.journal.release(moment)
+        self.refused(CancelledError, sent)
+        return sent
+
+    def test_before_the_row(self):
+        """Until the row is about to be committed, nothing stays."""
+        for step in ("blobs.receive", "incoming.write", "incoming.seal"):
+            for side in ("before", "after"):
+                self.left(f"{side} {step}")
+                self.nothing_stays(f"{side} {step}")
+                self.assertEqual([], self.drops())
+
+    def test_from_the_row_on(self):
+        """From then on it is kept, whole: a row never stands without its bytes."""
+        for moment in (
+            "before records.insert",
+            "after records.insert",
+            "before incoming.publish",
+            "after incoming.publish",
+        ):
+            self.left(moment)
+            (drop,) = self.drops()
+            self.assertEqual(DropState.AVAILABLE, drop.state, moment)
+            self.assertEqual({drop.blob: b"content"}, self.core.stored.published, moment)
+            self.assertEqual({}, self.core.stored.incoming, moment)
+            self.done(self.core.drops.stop())
+            self.setUp()
+
+    def test_row_refused(self):
+        """If the row is refused after the sender has left, nothing stays, and the log says why."""
+        self.core.journal.fail("records.insert", Unavailable("away"))
+        self.left("before records.insert")
+        self.nothing_stays()
+        self.assertEqual(1, len(self.flushLoggedErrors(Unavailable)))
+
+    def test_discarding(self):
+        """Cancelled while it is being discarded, it is discarded."""
+        self.core.journal.hold("before incoming.discard")
+        left = self.begun(self.leave())
+        left.cancel()
+        self.core.journal.release("before incoming.discard")
+        self.refused(CancelledError, left)
+        self.nothing_stays()
+
+    def test_stopping(self):
+        """Stopping waits for a row that is being committed."""
+        self.core.journal.hold("before records.insert")
+        self.begun(self.send(b"content")).addErrback(lambda _: None)
+        stopped = self.begun(self.core.drops.stop())
+        self.assertNoResult(stopped)
+        self.core.journal.release("before records.insert")
+        self.done(stopped)
+
+
+class TermsTests(UploadTestCase):
+    """What a sender asks for."""
+
+    def test_password_hidden(self):
+        """A password does not show in what is logged of the terms."""
+        self.assertNotIn("secret", repr(Terms(expires=1, password=b"secret")))
+
+    def test_receipt(self):
+        """A receipt shows neither of its tokens."""
+        receipt = self.done(self.send(b"content"))
+        self.assertNotIn(receipt.link.text, repr(receipt))
+        self.assertNotIn(receipt.owner.text, repr(receipt))
+        self.assertNotEqual(receipt.link, receipt.owner)
