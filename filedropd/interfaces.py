@@ -136,7 +136,12 @@ class IIncomingBlob(Interface):
         """
 
     async def discard() -> None:
-        """Leave nothing behind. Does nothing after ``publish`` or a first ``discard``."""
+        """Leave nothing behind. Does nothing after ``publish`` or a first ``discard``.
+
+        Not to be called while ``publish`` runs.
+
+        :raises Unavailable: the store fails; recovery deletes what is left.
+        """
 
 
 class IBlob(Interface):
@@ -258,7 +263,7 @@ class IDelivery(Interface):
     async def deliver(blob: IBlob, first: int, length: int, exchange: Exchange) -> Outcome:
         """Hand ``length`` bytes from ``first`` to the recipient.  The answer's head is ready.
 
-        Ends when it is known what became of them; it does not raise for a recipient that leaves.
+        The blob stays its caller's, who closes it.  Ends when it is known what became of them; it does not raise for a recipient that leaves.
 
         :raises OSError: the bytes cannot be read; the connection must be aborted.
         """

@@ -12,8 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from filedropd.http.server import HTTPFactory
-from filedropd.testing_responses import Response
-from filedropd.testing_wire import Wire, request
+from filedropd.testing import Response, Wire, request
 from filedropd.web.access import AccessLog
 from filedropd.web.api import API
 from filedropd.web.problems import refusal

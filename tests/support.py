@@ -22,9 +22,7 @@ from filedropd.interfaces import IBlobs, ICache, IRecords
 from filedropd.model import Claim, Drop
 from filedropd.passwords import Passwords
 from filedropd.reaper import Reaper
-from filedropd.testing import MemoryRecords
-from filedropd.testing_blobs import Faults, MemoryBlobs
-from filedropd.testing_wire import Wire
+from filedropd.testing import Faults, MemoryBlobs, MemoryRecords, Wire
 from filedropd.upload import Receipt, Terms
 from tests.journal import Journal, Watched
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 from filedropd.http.settling import QUIET
-from filedropd.testing_wire import Wire, request
+from filedropd.testing import Wire, request
 from tests.api import FILE, APITestCase
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from filedropd.errors import Unavailable
-from filedropd.testing_wire import Wire, request
+from filedropd.testing import Wire, request
 from tests.api import FILE, APITestCase
 
 

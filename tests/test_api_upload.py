@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from filedropd.http.multipart import MAX_OVERHEAD
-from filedropd.testing_wire import Wire, request
+from filedropd.testing import Wire, request
 from tests.api import BOUNDARY, FILE, APITestCase, file_part, form, part
 from tests.support import LIMIT
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.trial.unittest import TestCase
 
 from filedropd.interfaces import IBlobs
-from filedropd.testing_blobs import MemoryBlobs
+from filedropd.testing import MemoryBlobs
 from tests.contracts.blobs import BlobsContract, collected, content, fetched, kept
 
 

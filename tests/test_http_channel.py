@@ -21,8 +21,8 @@ from filedropd.http.channel import PIPELINED
 from filedropd.http.closing import LINGER_BYTES, LINGER_SECONDS
 from filedropd.http.interfaces import Timeouts
 from filedropd.http.output import BUFFER
-from filedropd.testing_responses import parse_responses
-from filedropd.testing_wire import CLIENT, Wire, request
+from filedropd.testing import Wire, parse_responses, request
+from filedropd.testing.wire import CLIENT
 from tests.wired import Held, Service, answer, echoed, measured, split
 
 

@@ -28,8 +28,7 @@ from twisted.trial.unittest import TestCase
 from filedropd.deferreds import shielded
 from filedropd.errors import ClientGone
 from filedropd.http.settling import QUIET, Settlement
-from filedropd.testing_responses import Response, parse_responses
-from filedropd.testing_wire import request
+from filedropd.testing import Response, parse_responses, request
 from tests.wired import Service, answer
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from filedropd.errors import MalformedRequest
 from filedropd.http.framing import ChunkedFraming, Framing, LengthFraming
-from filedropd.testing_wire import request
+from filedropd.testing import request
 from tests.wired import Service, answer, echoed, measured, split
 
 CHUNKED = b"PUT / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"

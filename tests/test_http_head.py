@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from filedropd.errors import HeadTooLarge, MalformedRequest, ProtocolError, TargetTooLong
 from filedropd.http.head import Head, HeadReader, Limits
-from filedropd.testing_wire import request
+from filedropd.testing import request
 from tests.wired import Service, measured, split
 
 H = b"Host: a\r\n"

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from filedropd.deferreds import shielded
 from filedropd.http.acknowledgement import Acknowledgements
 from filedropd.http.settling import QUIET, Settlement, Settling
-from filedropd.testing_wire import Wire, request
+from filedropd.testing import Wire, request
 from tests.wired import Service
 
 HEAD = 100

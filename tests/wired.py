@@ -14,7 +14,7 @@ from filedropd.http.head import Limits
 from filedropd.http.interfaces import Timeouts
 from filedropd.http.request import Request
 from filedropd.http.server import HTTPFactory
-from filedropd.testing_wire import Wire
+from filedropd.testing import Wire
 from filedropd.web.problems import refusal
 
 Handler = Callable[[Request], Any]

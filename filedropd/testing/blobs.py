@@ -1,4 +1,4 @@
-"""Blobs in memory, for tests: ours, and those of programs that use filedropd."""
+"""Blobs in memory."""
 
 from __future__ import annotations
 

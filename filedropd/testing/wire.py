@@ -23,8 +23,8 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
 
 from filedropd.http.server import HTTPFactory
-from filedropd.testing_responses import Response, parse_responses
-from filedropd.testing_transport import MemoryTransport
+from filedropd.testing.responses import Response, parse_responses
+from filedropd.testing.transport import MemoryTransport
 
 #: Where a wire's client and server are (RFC 5737: nowhere).
 CLIENT: Final = IPv4Address("TCP", "192.0.2.1", 50_000)

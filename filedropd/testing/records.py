@@ -1,7 +1,4 @@
-"""Doubles in memory, for our tests and for those of whoever builds on filedropd.
-
-They keep the same promises as what they stand for, and pass the same suites (``tests/contracts``).
-"""
+"""Records in memory."""
 
 from __future__ import annotations
 
