@@ -404,7 +404,9 @@ class LoadTests(SynchronousTestCase):
         }
         for path, reason in reasons.items():
             told = faults({"config": path, "drain": "x"})
-            self.assertIn(f"--config {path!r}: {reason}", told[0])
+            # A path may be longer than what is shown of a value.
+            self.assertIn(f"--config {path[:20]!r}"[:-1], told[0])
+            self.assertIn(f": {reason}", told[0])
             self.assertIn("--drain", told[-1])
 
     def test_config_in_file(self):

@@ -19,7 +19,7 @@ from filedropd.config.settings import PREFIX, SETTINGS, Setting
 _LARGEST_FILE = 1024 * 1024
 
 # Characters of a value that a fault shows.
-_LONGEST_SHOWN = 80
+_LONGEST_SHOWN = 200
 
 
 @attrs.frozen
