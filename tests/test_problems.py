@@ -75,7 +75,7 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(defined, kinds())
 
     def test_codes(self):
-        """These are the codes and words of DESIGN section 5."""
+        """These are the codes and words that the README promises."""
         for kind, code, words in [
             (errors.MalformedRequest, 400, "Bad Request"),
             (errors.BadRequest, 400, "Bad Request"),

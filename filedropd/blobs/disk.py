@@ -1,4 +1,4 @@
-"""Bytes in a folder: written aside, synced, renamed (DESIGN section 4).
+"""Bytes in a folder: written aside, synced, renamed.
 
 All that touches the disk runs on threads of the store's own; :mod:`filedropd.blobs.journal` says
 what is done there, this module in which order and what comes of a failure.

@@ -1,4 +1,4 @@
--- Drops and claims (DESIGN, section 3).
+-- Drops and claims.
 --
 -- One text for SQLite and PostgreSQL: standard SQL, but for BLOB, which PostgreSQL calls BYTEA.
 -- A column is named as the attribute of filedropd.model that it holds; the words of a state and of a
