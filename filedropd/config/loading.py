@@ -37,6 +37,7 @@ class Config:
     :ivar blobs: where files are kept.
     :ivar cache: where is kept what may be lost.
     :ivar delivery: how files are handed over.
+    :ivar reserve: what is to stay free on the blobs' disk; ``None``: a twentieth of it, 1 GiB at most.
     :ivar durability: what an upload waits for before it is confirmed.
     :ivar max_file_size: the largest file that is taken.
     :ivar expires: how long a file is kept where its sender does not say it; at most ``max_expires``.
@@ -44,6 +45,7 @@ class Config:
     :ivar header_limit: the largest header section of a request.
     :ivar header_count: the most header fields of a request.
     :ivar target_limit: the longest target of a request, in bytes; at most ``header_limit``.
+    :ivar max_connections: the most connections at once.
     :ivar head_timeout: how long the head of a request may take to arrive.
     :ivar idle_timeout: how long a connection may be idle between requests.
     :ivar stall_timeout: how long an upload or a download may make no progress.
@@ -63,6 +65,7 @@ class Config:
     blobs: FileURL
     cache: MemoryURL
     delivery: Literal["stream"]
+    reserve: int | None
     durability: Literal["fsync", "none"]
     max_file_size: int
     expires: int
@@ -70,6 +73,7 @@ class Config:
     header_limit: int
     header_count: int
     target_limit: int
+    max_connections: int
     head_timeout: int
     idle_timeout: int
     stall_timeout: int

@@ -175,6 +175,15 @@ GROUPS: tuple[Group, ...] = (
             ),
             Setting("cache", "URL", "memory:", parse_cache, "where is kept what may be lost: memory:"),
             _word("delivery", ("stream",), "how files are handed over: stream, by the daemon itself"),
+            Setting(
+                "reserve",
+                "SIZE",
+                "",
+                optional(parse_size),
+                "leave so much of the blobs' disk free: an upload that would take it is refused with 507",
+                default_help="a twentieth of the disk, 1GiB at most",
+                number=True,
+            ),
             _word(
                 "durability",
                 ("fsync", "none"),
@@ -197,6 +206,7 @@ GROUPS: tuple[Group, ...] = (
             _size("header-limit", "16KiB", "1KiB", "the largest header section of a request"),
             _count("header-count", "100", "the most header fields of a request"),
             _size("target-limit", "8KiB", "256", "the longest target (path and query) of a request"),
+            _count("max-connections", "16384", "the most connections at once; more are answered 503 and closed"),
             _time("head-timeout", "10s", "1s", "how long the head of a request may take to arrive"),
             _time("idle-timeout", "75s", "1s", "how long a connection may be idle between requests"),
             _time("stall-timeout", "60s", "1s", "how long an upload or a download may make no progress"),
