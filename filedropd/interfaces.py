@@ -36,9 +36,10 @@ class IRecords(Interface):
         """Let what is under way end, then give back what is held. A second call does nothing."""
 
     async def ping() -> None:
-        """Return if the store answers.
+        """Return if the store answers and can be written to.
 
         :raises Unavailable: it does not.
+        :raises InsufficientStorage: there is no room in it.
         """
 
     async def insert(drop: Drop) -> None:

@@ -25,7 +25,9 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 import filedropd
 from filedropd.blobs.disk import THREADS, DiskBlobs, DiskIncomingBlob, DiskThreads
-from filedropd.blobs.journal import IncomingFile, Journal, LockedFolder, no_sync
+from filedropd.blobs.journal import IncomingFile, Journal, LockedFolder
+from filedropd.blobs.space import MOST_UNSEEN, NEW_FILE, Space
+from filedropd.blobs.system import UNSYNCED, SystemCalls
 from filedropd.deferreds import background
 from filedropd.errors import InsufficientStorage, Unavailable
 from filedropd.interfaces import IBlobs, StoreUnusable
@@ -56,15 +58,40 @@ def killed(store: DiskBlobs) -> None:
     journal._left.clear()
 
 
+BLOCK = 4096
+#: Bytes of a disk, and of those that are to stay free.
+DISK = 100 * 2**20
+RESERVE = 2**20
+
+
+@attrs.define
+class FakeDisk:
+    """A disk that says what a test wants.
+
+    :ivar free: bytes.
+    :ivar asked: how often it was asked.
+    """
+
+    free: int = DISK
+    size: int = DISK
+    asked: int = 0
+
+    def statvfs(self, path: Path) -> os.statvfs_result:
+        self.asked += 1
+        blocks, free = self.size // BLOCK, self.free // BLOCK
+        # What only root may use is free, and not available.
+        return os.statvfs_result((BLOCK, BLOCK, blocks, free + 1000, free, 0, 0, 0, 0, 255))
+
+
 class DiskTestCase(TestCase):
     """A test with a folder of its own."""
 
     def setUp(self) -> None:
         self.root = Path(self.mktemp())
 
-    async def opened(self, root: Path | None = None) -> DiskBlobs:
+    async def opened(self, root: Path | None = None, **options: Any) -> DiskBlobs:
         """Return an open store, which is closed when the test ends."""
-        store = DiskBlobs(reactor, root or self.root)
+        store = DiskBlobs(reactor, root or self.root, **options)
         await store.open_store()
         self.addCleanup(store.close_store)
         return store
@@ -84,13 +111,23 @@ class DiskTestCase(TestCase):
 class DiskBlobsTests(BlobsContract, DiskTestCase):
     """The contract, on a disk."""
 
+    def setUp(self) -> None:
+        super().setUp()
+        self.disk = FakeDisk()
+
     async def make_store(self) -> IBlobs:
-        return await self.opened()
+        return await self.opened(reserve=RESERVE, calls=SystemCalls(statvfs=self.disk.statvfs))
 
     async def crash(self, store: IBlobs) -> IBlobs:
         assert isinstance(store, DiskBlobs)
         killed(store)
         return await self.opened()
+
+    def fill(self, store: IBlobs) -> None:
+        self.disk.free = RESERVE
+
+    def make_room(self, store: IBlobs) -> None:
+        self.disk.free = DISK
 
 
 class LayoutTests(DiskTestCase):
@@ -296,7 +333,7 @@ class RecoveryTests(DiskTestCase):
 
     def clean(self, done: threading.Event) -> None:
         """Recover over and over, as many daemons would."""
-        journal = Journal(self.root, no_sync, os.urandom)
+        journal = Journal(self.root, UNSYNCED, os.urandom)
         journal.open()
         while not done.is_set():
             journal.unfinished()
@@ -306,7 +343,7 @@ class RecoveryTests(DiskTestCase):
         """Open that many journals; return what went wrong."""
         lost = []
         for _ in range(times):
-            journal = Journal(self.root, no_sync, os.urandom)
+            journal = Journal(self.root, UNSYNCED, os.urandom)
             journal.open()
             try:
                 journal.try_out()
@@ -353,10 +390,10 @@ class LockTests(SynchronousTestCase):
 
     def test_crowded(self) -> None:
         """When no new folder can be had, the journal says so and does not try for ever."""
-        journal = Journal(self.path, no_sync, bytes)
+        journal = Journal(self.path, UNSYNCED, bytes)
         journal.open()
         with self.assertRaises(StoreUnusable):
-            Journal(self.path, no_sync, bytes).open()
+            Journal(self.path, UNSYNCED, bytes).open()
         journal.close()
 
 
@@ -366,7 +403,7 @@ class SyncTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.root = Path(self.mktemp()).absolute()
         self.synced: list[Path] = []
-        self.journal = Journal(self.root, self.sync, os.urandom)
+        self.journal = Journal(self.root, SystemCalls(sync=self.sync), os.urandom)
 
     def sync(self, fd: int) -> None:
         """Note what would be synced."""
@@ -402,7 +439,7 @@ class SyncTests(SynchronousTestCase):
 
     def test_randomness(self) -> None:
         """Names come from the randomness that was given."""
-        journal = Journal(self.root, no_sync, lambda n: b"\xab" * n)
+        journal = Journal(self.root, UNSYNCED, lambda n: b"\xab" * n)
         journal.open()
         self.addCleanup(journal.close)
         self.assertEqual(self.root / "incoming" / ("ab" * 16) / ("ab" * 16), journal.new_file().path)
@@ -428,7 +465,11 @@ class FailureTests(DiskTestCase):
         """Return an upload whose file is synced by ``sync``."""
         store = await self.opened()
         path = self.root / "incoming" / random_name()
-        incoming = DiskIncomingBlob(store._threads, IncomingFile(path, sync), self.root / path.name)
+        incoming = DiskIncomingBlob(
+            store._threads,
+            IncomingFile(path, SystemCalls(sync=sync), Space(path, 0, os.statvfs)),
+            self.root / path.name,
+        )
         await incoming.create()
         self.addCleanup(incoming.discard)
         return incoming
@@ -546,6 +587,100 @@ class FailureTests(DiskTestCase):
         os.truncate(self.root / "blobs" / name[:2] / name, 2 * PIECE)
         with self.assertRaises(OSError):
             await collected(blob, 0, 3 * PIECE)
+
+
+class SpaceTests(SynchronousTestCase):
+    """What is to stay free, and how often the disk is asked."""
+
+    def setUp(self) -> None:
+        self.disk = FakeDisk()
+
+    def space(self, reserve: int | None) -> Space:
+        return Space(Path(), reserve, self.disk.statvfs)
+
+    def fits(self, space: Space, size: int) -> bool:
+        """Tell whether so many bytes may be written, on a disk that is asked now."""
+        try:
+            with space.new_file(), space.taken(size):
+                return True
+        except OSError as error:
+            self.assertEqual(errno.ENOSPC, error.errno)
+            return False
+
+    def test_up_to_the_reserve(self) -> None:
+        """All that is free and not reserved may be taken, and no byte more."""
+        space = self.space(RESERVE)
+        spare = DISK - RESERVE - NEW_FILE
+        self.assertEqual([True, False], [self.fits(space, spare), self.fits(space, spare + 1)])
+
+    def test_a_twentieth(self) -> None:
+        """Unless somebody says otherwise, a twentieth of the disk stays free."""
+        space = self.space(None)
+        spare = DISK - DISK // 20 - NEW_FILE
+        self.assertEqual([True, False], [self.fits(space, spare), self.fits(space, spare + 1)])
+
+    def test_a_gibibyte(self) -> None:
+        """Of a large disk no more than 1 GiB stays free."""
+        self.disk = FakeDisk(free=2**40, size=2**40)
+        space = self.space(None)
+        spare = 2**40 - 2**30 - NEW_FILE
+        self.assertEqual([True, False], [self.fits(space, spare), self.fits(space, spare + 1)])
+
+    def test_nothing_reserved(self) -> None:
+        """Where nothing is to stay free, the disk is not asked: it says itself when it is full."""
+        self.disk.free = 0
+        self.assertTrue(self.fits(self.space(0), 2**40))
+        self.assertEqual(0, self.disk.asked)
+
+    def test_not_each_time(self) -> None:
+        """Of many writes few ask the disk."""
+        space = self.space(64 * 2**20)
+        for _ in range(64):
+            with space.taken(256 * 1024):
+                pass
+        self.assertEqual(16 * 2**20 // MOST_UNSEEN, self.disk.asked)
+
+    def test_unseen(self) -> None:
+        """When others fill the disk, at most a quarter of the reserve is written before that is noticed."""
+        space = self.space(RESERVE)
+        with space.taken(1024):
+            self.disk.free = RESERVE
+        written = 0
+        with self.assertRaises(OSError):
+            while True:
+                with space.taken(1024):
+                    written += 1024
+        self.assertLessEqual(written, RESERVE // 4)
+
+    def test_new_file_asks(self) -> None:
+        """A new upload begins with what the disk says then, not with what it said once."""
+        space = self.space(RESERVE)
+        self.assertTrue(self.fits(space, 1024))
+        self.disk.free = RESERVE
+        self.assertFalse(self.fits(space, 1024))
+
+    def test_room_again(self) -> None:
+        """After a refusal the disk is asked again."""
+        space = self.space(RESERVE)
+        self.disk.free = RESERVE
+        self.assertFalse(self.fits(space, 1024))
+        self.disk.free = RESERVE + 2 * NEW_FILE
+        self.assertTrue(self.fits(space, 1024))
+
+    def test_together(self) -> None:
+        """What others are writing is no room for this one, before the disk tells of it."""
+        space = self.space(RESERVE)
+        half = (DISK - RESERVE) // 2 + 1
+        with space.taken(half), self.assertRaises(OSError), space.taken(half):
+            pass
+
+    def test_given_up(self) -> None:
+        """A write that failed does not count for ever."""
+        space = self.space(RESERVE)
+        for _ in range(10):
+            with self.assertRaises(ZeroDivisionError), space.taken(DISK // 2):
+                raise ZeroDivisionError
+        self.assertTrue(self.fits(space, DISK // 2))
 
 
 class LeavingTests(DiskTestCase):
@@ -771,7 +906,7 @@ def left():
     print("left:", sum(path.is_file() for path in root.rglob("*")), flush=True)
 
 async def main(reactor):
-    store = DiskBlobs(reactor, root)
+    store = DiskBlobs(reactor, root, reserve=0)
     try:
         await store.open_store()
     except StoreUnusable as error:

@@ -21,6 +21,14 @@ class MemoryBlobsTests(BlobsContract, TestCase):
         assert isinstance(store, MemoryBlobs)
         return store.crash()
 
+    def fill(self, store: IBlobs) -> None:
+        assert isinstance(store, MemoryBlobs)
+        store.room = 0
+
+    def make_room(self, store: IBlobs) -> None:
+        assert isinstance(store, MemoryBlobs)
+        store.room = None
+
 
 class FaultTests(TestCase):
     """What a test may ask to go wrong."""

@@ -99,6 +99,12 @@ def held_files() -> list[str]:
     return [os.readlink(entry) for entry in folder.iterdir() if entry.is_symlink()]
 
 
+def sizes(records: SQLiteRecords) -> list[int]:
+    """Return the bytes of the database's files."""
+    path = records._database.path
+    return [os.path.getsize(f"{path}{suffix}") for suffix in ("", "-wal", "-shm")]
+
+
 class SQLiteBase(RecordsBase):
     """Makes SQLite records in a temporary folder."""
 
@@ -337,7 +343,7 @@ class FullDiskTests(SQLiteBase, TestCase):
     async def test_full(self):
         """A drop that there is no room for is refused, nothing of it is kept, and the others are there."""
         records = await self.full()
-        large = attrs.evolve(a_drop(2), name="n" * 100_000)
+        large = attrs.evolve(a_drop(2), name="n" * 2_000_000)
         with self.assertRaises(InsufficientStorage):
             await records.insert(large)
         self.assertIsNone(await records.find(large.key))
@@ -347,18 +353,44 @@ class FullDiskTests(SQLiteBase, TestCase):
         """A claim that there is no room for takes no copy."""
         records = await self.full()
         with self.assertRaises(InsufficientStorage):
-            await records.open_claim(a_claim("c" * 100_000), NOW)
+            await records.open_claim(a_claim("c" * 2_000_000), NOW)
         self.assertEqual(a_drop(), await records.find(key_of(1)))
 
     async def test_room_again(self):
         """When there is room again all is well."""
         records = await self.full()
-        large = attrs.evolve(a_drop(2), name="n" * 100_000)
+        large = attrs.evolve(a_drop(2), name="n" * 2_000_000)
         with self.assertRaises(InsufficientStorage):
             await records.insert(large)
         await self.query(records, "PRAGMA max_page_count = 100000")
         await records.insert(large)
         self.assertEqual(large, await records.find(large.key))
+
+    async def test_room_in_advance(self):
+        """Drops and claims by the hundred need no room that the database does not have from its start."""
+        records = await self.open_at(self.a_path())
+        before = sizes(records)
+        for number in range(200):
+            drop = a_drop(number)
+            await records.insert(drop)
+            await records.open_claim(attrs.evolve(a_claim(f"{number:032x}"), drop=drop.key), NOW)
+        self.assertEqual(before, sizes(records))
+
+    async def test_room_left_over(self):
+        """A crash while room was made is no matter."""
+        path = self.a_path()
+        await (await self.open_at(path)).close()
+        from_elsewhere(path, "CREATE TABLE room (bytes BLOB NOT NULL); INSERT INTO room VALUES (zeroblob(9999))")
+        records = await self.open_at(path)
+        self.assertEqual([], await self.query(records, "SELECT * FROM sqlite_master WHERE name = 'room'"))
+
+    async def test_ping(self):
+        """A database that cannot be written to says so."""
+        records = await self.open_at(self.a_path())
+        await records.ping()
+        await self.query(records, "PRAGMA query_only = ON")
+        with self.assertRaises(Unavailable):
+            await records.ping()
 
 
 class ErrorTests(SynchronousTestCase):

@@ -11,15 +11,17 @@ import os
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Final, ParamSpec, TypeVar
 
+import attrs
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from filedropd.blobs.journal import CLOSED, IncomingFile, Journal, no_sync
+from filedropd.blobs.journal import CLOSED, IncomingFile, Journal
+from filedropd.blobs.system import SystemCalls, no_sync
 from filedropd.deferreds import Gathering, background, in_thread, shielded
 from filedropd.errors import FiledropError, InsufficientStorage, Unavailable
 from filedropd.interfaces import IBlob, IBlobs, IIncomingBlob
@@ -36,6 +38,9 @@ THREADS = 8
 
 #: There is no room: on the disk, in a quota, in the largest file that may be made here.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+#: What is told by a store that is asked whether it can take files.
+_FULL: Final = "No files are taken: less room is left on the disk than is to stay free (--reserve)."
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -87,11 +92,11 @@ class DiskThreads:
             await self.run(call, *args, **kwargs)
 
 
-def _for_clients(error: OSError, doing: str) -> FiledropError:
+def _for_clients(error: OSError, doing: str, no_room: str = "") -> FiledropError:
     """Return what a client is told of ``error``; what it says itself is for the log alone."""
     _log.error("{doing} failed: {reason}", doing=doing, reason=str(error))
     if error.errno in _NO_ROOM:
-        return InsufficientStorage()
+        return InsufficientStorage(no_room)
     return Unavailable("Files cannot be kept or fetched here now. Try again later.")
 
 
@@ -274,7 +279,9 @@ class DiskBlobs:
     :param reactor: brings back the results of threads.
     :param root: the folder that holds ``blobs/`` and ``incoming/``; made where it is missing.
     :param durable: whether a sealed upload survives a power cut; ``False`` saves every sync.
+    :param reserve: bytes of the disk that uploads leave free; ``None``: a twentieth of it, at most 1 GiB.
     :param randomness: names blobs and the daemon's own folder.
+    :param calls: what is asked of the system.
     """
 
     def __init__(
@@ -283,10 +290,13 @@ class DiskBlobs:
         root: Path,
         *,
         durable: bool = True,
+        reserve: int | None = None,
         randomness: Randomness = secrets.token_bytes,
+        calls: SystemCalls | None = None,
     ) -> None:
+        calls = calls or SystemCalls()
         self._threads = DiskThreads(reactor)
-        self._journal = Journal(root, os.fsync if durable else no_sync, randomness)
+        self._journal = Journal(root, calls if durable else attrs.evolve(calls, sync=no_sync), randomness, reserve)
         self._recovery = DeferredLock()
 
     async def open_store(self) -> None:
@@ -309,12 +319,12 @@ class DiskBlobs:
         """Make a small file, sync and delete it.
 
         :raises Unavailable: that failed.
-        :raises InsufficientStorage: there is no room even for that.
+        :raises InsufficientStorage: less room is left than is to stay free.
         """
         try:
             await shielded(self._threads.run(self._journal.try_out))
         except OSError as error:
-            raise _for_clients(error, "trying to write") from error
+            raise _for_clients(error, "trying to write", _FULL) from error
 
     async def receive(self) -> DiskIncomingBlob:
         """Begin a new blob.

@@ -17,12 +17,13 @@ import errno
 import fcntl
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import attrs
 from twisted.logger import Logger
 
+from filedropd.blobs.space import Space
+from filedropd.blobs.system import Sync, SystemCalls
 from filedropd.errors import Unavailable
 from filedropd.interfaces import StoreUnusable
 from filedropd.tokens import Randomness, random_name
@@ -36,17 +37,10 @@ _ATTEMPTS = 100
 
 _NAME = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
-#: Makes what was written to a descriptor durable; :func:`os.fsync`, or nothing.
-Sync = Callable[[int], None]
-
 #: What a client is told who comes before the store is open or after it is closed.
 CLOSED = "The file store is closed. Try again in a moment."
 
 _log = Logger()
-
-
-def no_sync(fd: int) -> None:
-    """Leave it to the kernel when ``fd`` is written: for stores that need not survive a power cut."""
 
 
 class IncomingFile:
@@ -55,16 +49,18 @@ class IncomingFile:
     :ivar path: where it is until it is published.
     """
 
-    def __init__(self, path: Path, sync: Sync) -> None:
+    def __init__(self, path: Path, calls: SystemCalls, space: Space) -> None:
         self.path = path
-        self._sync = sync
+        self._calls = calls
+        self._space = space
         self._fd: int | None = None
         self._there = False
         self._sealed = False
 
     def create(self) -> None:
         """Make the file, which must not be there yet."""
-        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+        with self._space.new_file():
+            self._fd = self._calls.create(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
         self._there = True
 
     def write(self, data: bytes) -> None:
@@ -72,23 +68,24 @@ class IncomingFile:
         if self._fd is None:
             raise ValueError("nothing can be written to a blob that is sealed or discarded")
         left = memoryview(data)
-        while left:
-            left = left[os.write(self._fd, left) :]
+        with self._space.taken(len(data)):
+            while left:
+                left = left[self._calls.write(self._fd, left) :]
 
     def seal(self) -> None:
         """Sync the file and its folder, and close it."""
         if self._fd is None:
             raise ValueError("a blob can be sealed once, unless it is discarded")
-        self._sync(self._fd)
+        self._calls.sync(self._fd)
         self._close()
-        sync_folder(self.path.parent, self._sync)
+        sync_folder(self.path.parent, self._calls.sync)
         self._sealed = True
 
     def publish(self, target: Path) -> None:
         """Rename a sealed file to ``target``."""
         if not (self._there and self._sealed):
             raise ValueError("only a blob that is sealed, and not discarded, can be published")
-        move(self.path, target)
+        move(self.path, target, self._calls)
         self._there = False
 
     def discard(self) -> None:
@@ -108,14 +105,14 @@ class IncomingFile:
             os.close(fd)
 
 
-def move(source: Path, target: Path) -> None:
+def move(source: Path, target: Path, calls: SystemCalls) -> None:
     """Rename ``source`` to ``target``, whose folder is made where it is missing.
 
     The folders are not synced.  If a power cut undoes the rename, the synced journal still has the
     file, its row is committed, and recovery makes this call again.
     """
     target.parent.mkdir(FOLDER_MODE, exist_ok=True)
-    source.rename(target)
+    calls.rename(source, target)
 
 
 def sync_folder(path: Path, sync: Sync) -> None:
@@ -176,13 +173,16 @@ class Journal:
 
     ``unfinished``, ``finish``, ``abandon`` and ``close`` come one at a time; whoever makes them sees
     to that.
+
+    :param reserve: bytes of the disk that uploads leave free; ``None``: see :class:`Space`.
     """
 
-    def __init__(self, root: Path, sync: Sync, randomness: Randomness) -> None:
+    def __init__(self, root: Path, calls: SystemCalls, randomness: Randomness, reserve: int | None = 0) -> None:
         self._root = root
         self._blobs = root / "blobs"
         self._incoming = root / "incoming"
-        self._sync = sync
+        self._calls = calls
+        self._space = Space(root, reserve, calls.statvfs)
         self._randomness = randomness
         self._own: LockedFolder | None = None
         self._left: dict[str, LockedFolder] = {}
@@ -214,7 +214,7 @@ class Journal:
         self._own = self._new_folder()
         # An upload's own sync is worth nothing in a folder that a power cut takes away.
         for folder in (self._incoming, self._root, *(new.parent for new in made)):
-            sync_folder(folder, self._sync)
+            sync_folder(folder, self._calls.sync)
 
     def _new_folder(self) -> LockedFolder:
         for _ in range(_ATTEMPTS):
@@ -242,7 +242,7 @@ class Journal:
         """
         if self._own is None:
             raise Unavailable(CLOSED)
-        return IncomingFile(self._own.path / random_name(self._randomness), self._sync)
+        return IncomingFile(self._own.path / random_name(self._randomness), self._calls, self._space)
 
     def try_out(self) -> None:
         """Do to a small file all that an upload needs."""
@@ -270,7 +270,7 @@ class Journal:
         with contextlib.suppress(FileNotFoundError):
             path = self.published(blob)
             path.unlink(missing_ok=True)
-            sync_folder(path.parent, self._sync)
+            sync_folder(path.parent, self._calls.sync)
 
     def unfinished(self) -> list[str]:
         """Return what dead daemons left; their folders stay locked until each is finished or abandoned."""
@@ -313,7 +313,7 @@ class Journal:
         target = self.published(blob)
         folder = self._left.get(blob)
         if folder is not None and (folder.path / blob).exists():
-            move(folder.path / blob, target)
+            move(folder.path / blob, target, self._calls)
             # A rename between two links to one file does nothing (POSIX), and both stay.
             (folder.path / blob).unlink(missing_ok=True)
         elif not target.exists():

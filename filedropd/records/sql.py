@@ -18,6 +18,18 @@ VERSION = "SELECT COALESCE(MAX(version), 0) AS version FROM schema_version"
 
 ADD_VERSION = "INSERT INTO schema_version (version) VALUES (:version)"
 
+#: Changes nothing, and is written all the same.
+TOUCH_VERSION = "UPDATE schema_version SET version = version"
+
+# -- room in advance -------------------------------------------------------------------------------
+
+#: A table that lives for a moment; after a crash in that moment it is there.
+MAKE_ROOM = "CREATE TABLE IF NOT EXISTS room (bytes BLOB NOT NULL)"
+
+FILL_ROOM = "INSERT INTO room (bytes) VALUES (zeroblob(:size))"
+
+LEAVE_ROOM = "DROP TABLE room"
+
 # -- drops -----------------------------------------------------------------------------------------
 
 INSERT_DROP = """

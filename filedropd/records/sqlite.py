@@ -83,7 +83,7 @@ class SQLiteRecords:
 
     async def ping(self) -> None:
         """See IRecords."""
-        await self._run(READ, transactions.ping())
+        await self._run(WRITE, transactions.ping())
 
     async def insert(self, drop: Drop) -> None:
         """See IRecords; a key or a blob that is there already is an ``IntegrityError``."""

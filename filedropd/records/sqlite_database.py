@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import errno
 import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import attrs
 from twisted.logger import Logger
@@ -29,6 +30,15 @@ T = TypeVar("T")
 
 #: Seconds to wait while another program (a backup, a shell) holds a lock on the database.
 BUSY_TIMEOUT = 5.0
+
+#: Pages in the log at which it is written back to the database and begins anew in the space that it has.
+CHECKPOINT: Final = 256
+
+#: Pages of room that log and database have in advance; more than :data:`CHECKPOINT` by a large commit.
+ROOM: Final = CHECKPOINT + 64
+
+#: What a client is told when nothing can be committed: an upload, a download, a deletion.
+NO_ROOM: Final = "There is no room to make a note of this, and nothing is done without. Try again later."
 
 #: What a client is told when the database is not open.
 CLOSED = "The service is starting or stopping. Try again in a moment."
@@ -84,7 +94,10 @@ class Database:
         try:
             self._open()
         except OSError as error:
-            raise StoreUnusable(f"The database {self.path} cannot be opened: {error}.") from error
+            raise StoreUnusable(
+                f"The database {self.path} cannot be opened: {error.filename or self.path}: {error.strerror}. "
+                "Name a folder with --data-dir that the daemon's user can write to."
+            ) from error
         except sqlite3.Error as error:
             raise StoreUnusable(_refusal(self.path, error)) from error
         finally:
@@ -135,6 +148,7 @@ class Database:
             self._set_up(connection)
             for step in steps:
                 _apply(connection, step)
+            self._make_room(connection)
         except BaseException:
             connection.close()
             raise
@@ -161,6 +175,25 @@ class Database:
         connection.execute("PRAGMA synchronous = FULL" if self.durable else "PRAGMA synchronous = OFF")
         connection.execute("PRAGMA foreign_keys = ON")
 
+    def _make_room(self, connection: sqlite3.Connection) -> None:
+        """Give the log and the database room in advance: on a full disk, downloads must still be noted.
+
+        The log is overwritten from its beginning once it was written back, and the database grows only when no
+        page of it is free.  So what is written and deleted here is room that nobody else can take.
+        """
+        connection.execute(f"PRAGMA wal_autocheckpoint = {CHECKPOINT}")
+        size = ROOM * int(connection.execute("PRAGMA page_size").fetchone()["page_size"])
+        try:
+            with _committed(connection):
+                connection.execute(WRITE.value)
+                connection.execute(sql.MAKE_ROOM)
+                connection.execute(sql.FILL_ROOM, {"size": size})
+            connection.execute(sql.LEAVE_ROOM)
+            connection.execute("PRAGMA wal_checkpoint(RESTART)")
+        except sqlite3.OperationalError as error:
+            # What is there can be downloaded all the same, as long as it goes.
+            _log.warn("the database {path} has little room: {reason}", path=str(self.path), reason=str(error))
+
 
 # -- the file --------------------------------------------------------------------------------------
 
@@ -170,7 +203,10 @@ def _make_folder(folder: Path, *, durable: bool) -> None:
     if folder.is_dir():
         return
     _make_folder(folder.parent, durable=durable)
-    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except FileExistsError as error:
+        raise NotADirectoryError(errno.ENOTDIR, "it is a file, and no folder", str(folder)) from error
     if durable:
         parent = os.open(folder.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -259,7 +295,7 @@ def for_clients(error: sqlite3.Error, begin: Begin) -> FiledropError | None:
     code = _code(error)
     # A disk that cannot be written is as good as a full one: the upload is not kept.
     if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and begin is WRITE):
-        return InsufficientStorage()
+        return InsufficientStorage(NO_ROOM)
     return Unavailable() if code in _PASSING else None
 
 

@@ -28,12 +28,12 @@ def _the_drop(rows: Iterable[Row]) -> Drop | None:
     return next(map(drop_from, rows), None)
 
 
-# -- reading ---------------------------------------------------------------------------------------
-
-
 def ping() -> Transaction[None]:
-    """Read what is always there."""
-    yield sql.VERSION, {}
+    """Write what is there already: to answer is not enough, a claim must be committed."""
+    yield sql.TOUCH_VERSION, {}
+
+
+# -- reading ---------------------------------------------------------------------------------------
 
 
 def find(key: bytes) -> Transaction[Drop | None]:

@@ -10,6 +10,7 @@ from collections.abc import AsyncGenerator
 
 from zope.interface import implementer
 
+from filedropd.errors import InsufficientStorage
 from filedropd.interfaces import IBlob, IBlobs, IIncomingBlob
 from filedropd.tokens import Randomness, random_name
 
@@ -46,7 +47,9 @@ class MemoryIncomingBlob:
     async def write(self, data: bytes) -> None:
         """Append ``data``."""
         self._store.faults.check("write")
-        self._unsealed().extend(data)
+        unsealed = self._unsealed()
+        self._store.check_room(len(data))
+        unsealed.extend(data)
         self.size += len(data)
 
     async def seal(self) -> None:
@@ -108,10 +111,12 @@ class MemoryBlobs:
     :ivar incoming: the bytes of every upload in flight.
     :ivar left: the bytes of what a crash left half-way in.
     :ivar open_blobs: how many are open for reading and not closed.
+    :ivar room: bytes that may be held, in flight and published; ``None``: any number. At 0 the store is full.
     :ivar faults: what is to go wrong next; see :meth:`fail_next`.
     """
 
     def __init__(self, randomness: Randomness = secrets.token_bytes) -> None:
+        self.room: int | None = None
         self.published: dict[str, bytes] = {}
         self.incoming: dict[str, bytearray] = {}
         self.left: dict[str, bytes] = {}
@@ -126,9 +131,21 @@ class MemoryBlobs:
         """
         self.faults.add(operation, error)
 
+    def check_room(self, size: int) -> None:
+        """Return if ``size`` more bytes fit.
+
+        :raises InsufficientStorage: they do not.
+        """
+        if self.room is None:
+            return
+        held = sum(len(data) for data in (*self.published.values(), *self.incoming.values(), *self.left.values()))
+        if held + size > self.room:
+            raise InsufficientStorage
+
     def crash(self) -> MemoryBlobs:
         """Return the store as another daemon finds it after this one was killed."""
         successor = MemoryBlobs(self._randomness)
+        successor.room = self.room
         successor.published = dict(self.published)
         successor.left = {**self.left, **{blob: bytes(data) for blob, data in self.incoming.items()}}
         return successor
@@ -142,12 +159,14 @@ class MemoryBlobs:
         self.faults.check("close_store")
 
     async def ping(self) -> None:
-        """Return, unless a fault is asked for."""
+        """Return, unless there is no room for a byte, or a fault is asked for."""
         self.faults.check("ping")
+        self.check_room(1)
 
     async def receive(self) -> MemoryIncomingBlob:
-        """Begin a new blob."""
+        """Begin a new blob, if there is room for a byte."""
         self.faults.check("receive")
+        self.check_room(1)
         blob = random_name(self._randomness)
         self.incoming[blob] = bytearray()
         return MemoryIncomingBlob(self, blob)

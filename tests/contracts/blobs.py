@@ -16,6 +16,7 @@ from twisted.internet.threads import blockingCallFromThread, deferToThread
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
+from filedropd.errors import InsufficientStorage
 from filedropd.interfaces import IBlob, IBlobs, IIncomingBlob
 
 if TYPE_CHECKING:
@@ -83,6 +84,14 @@ class BlobsContract(_Base):
 
     async def crash(self, store: IBlobs) -> IBlobs:
         """Kill ``store``'s daemon without a chance to clean up; return what the next one opens."""
+        raise NotImplementedError
+
+    def fill(self, store: IBlobs) -> None:
+        """Leave no room in ``store``."""
+        raise NotImplementedError
+
+    def make_room(self, store: IBlobs) -> None:
+        """Give ``store`` back the room that :meth:`fill` took."""
         raise NotImplementedError
 
     async def absent(self, store: IBlobs, name: str) -> None:
@@ -392,3 +401,61 @@ class BlobsContract(_Base):
         await successor.unfinished()
         await successor.abandon(names[0])
         self.assertEqual(names[1:], await successor.unfinished())
+
+    async def filled_while_written(self) -> tuple[IBlobs, IIncomingBlob]:
+        """Return a store that became full, and an upload that was refused for that."""
+        store = await self.make_store()
+        incoming = await store.receive()
+        await incoming.write(content(PIECE))
+        self.fill(store)
+        with self.assertRaises(InsufficientStorage):
+            # A store need not know at once.
+            for _ in range(64):
+                await incoming.write(content(PIECE))
+        return store, incoming
+
+    async def test_full_begins_nothing(self):
+        """A full store takes no new upload, and keeps nothing of the attempt."""
+        store = await self.make_store()
+        self.fill(store)
+        with self.assertRaises(InsufficientStorage):
+            await store.receive()
+        self.assertEqual([], await (await self.crash(store)).unfinished())
+
+    async def test_full_while_written(self):
+        """An upload in a store that becomes full is refused; discarded, it leaves nothing."""
+        store, incoming = await self.filled_while_written()
+        await incoming.discard()
+        self.assertEqual([], await (await self.crash(store)).unfinished())
+
+    async def test_full_and_room_again(self):
+        """As soon as there is room again, an upload is taken."""
+        store, incoming = await self.filled_while_written()
+        await incoming.discard()
+        self.make_room(store)
+        await store.ping()
+        self.assertEqual(b"bytes", await fetched(store, await kept(store, b"bytes")))
+
+    async def test_full_tells(self):
+        """A full store says that it is."""
+        store = await self.make_store()
+        self.fill(store)
+        with self.assertRaises(InsufficientStorage):
+            await store.ping()
+
+    async def test_full_publishes(self):
+        """What is sealed when the store becomes full can be published."""
+        store = await self.make_store()
+        incoming = await sealed(store, b"bytes")
+        self.fill(store)
+        await incoming.publish()
+        self.assertEqual(b"bytes", await fetched(store, incoming.blob))
+
+    async def test_full_hands_out(self):
+        """A full store hands out what it has, and deletes it."""
+        store = await self.make_store()
+        name = await kept(store, content(2 * PIECE))
+        self.fill(store)
+        self.assertEqual(content(2 * PIECE), await fetched(store, name))
+        await store.delete(name)
+        await self.absent(store, name)
