@@ -1,0 +1,79 @@
+"""What must hold of a daemon that was killed and started again: on its disk, and for its clients."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from tests.crash_load import Client
+from tests.crash_world import World
+from tests.daemon import Daemon, eventually
+
+#: What may lie in the data directory.
+_ENTRIES: Final = {"blobs", "incoming", "drops.db", "drops.db-wal", "drops.db-shm", "drops.db.lock"}
+
+
+def rows(daemon: Daemon, statement: str) -> list[Any]:
+    """Ask the database, beside the daemon."""
+    with contextlib.closing(sqlite3.connect(f"file:{daemon.data}/drops.db?mode=ro", uri=True)) as connection:
+        return connection.execute(statement).fetchall()
+
+
+def quiet(daemon: Daemon) -> bool:
+    """Tell whether no download runs, and the bytes of all that is gone are deleted, as far as the rows tell."""
+    return not rows(daemon, "SELECT 1 FROM drops WHERE state = 'gone' OR live > 0")
+
+
+def left_behind(daemon: Daemon) -> Iterator[str]:
+    """Say what a daemon that has just started has not put right."""
+    known = dict(rows(daemon, "SELECT blob, size FROM drops WHERE state <> 'purged'"))
+    available = {blob for (blob,) in rows(daemon, "SELECT blob FROM drops WHERE state = 'available'")}
+    if rows(daemon, "SELECT 1 FROM claims WHERE state = 'open'") or rows(daemon, "SELECT 1 FROM drops WHERE live > 0"):
+        yield "a claim is open"
+    if len(found := list((daemon.data / "incoming").iterdir())) != 1 or daemon.files("incoming"):
+        yield f"incoming/ has {found}, {daemon.files('incoming')}"
+    files = dict(sizes(daemon.files("blobs")))
+    if unknown := files.keys() - known.keys():
+        yield f"no row knows {unknown}"
+    if missing := available - files.keys():
+        yield f"the bytes of {missing} are not there"
+    if wrong := {blob for blob in available & files.keys() if files[blob] != known[blob]}:
+        yield f"{wrong} are not as long as their rows say"
+    if others := {entry.name for entry in daemon.data.iterdir()} - _ENTRIES:
+        yield f"the data directory has {others}"
+    if (told := rows(daemon, "PRAGMA integrity_check")) != [("ok",)]:
+        yield f"the database is damaged: {told}"
+
+
+def sizes(files: list[Path]) -> Iterator[tuple[str, int]]:
+    """Yield the names and sizes of those files that are not deleted meanwhile."""
+    for file in files:
+        with contextlib.suppress(FileNotFoundError):
+            yield file.name, file.stat().st_size
+
+
+def recovered(daemon: Daemon, world: World, chance: random.Random) -> None:
+    """Look at a daemon that was killed and started again: at its disk, and at what its clients get.
+
+    Of the drops some are left for later crashes; what is not certain is asked for now.
+    """
+    for fault in left_behind(daemon):
+        world.fault(fault)
+    client = Client(world, daemon.port, chance.getrandbits(32))
+    for drop in world.drops():
+        if drop.certain and chance.random() < 0.5:
+            continue
+        client.fetch_this(drop)
+        if not drop.certain:
+            client.fetch_this(drop)
+        if drop.at_most == 0 and chance.random() < 0.3:
+            client.fetch_this(drop)  # once more, and then no more
+            world.forget(drop)
+    eventually(lambda: quiet(daemon), "the bytes of all that is gone are deleted")
+    kept = {blob for (blob,) in rows(daemon, "SELECT blob FROM drops WHERE state = 'available'")}
+    if (there := {file.name for file in daemon.files("blobs")}) != kept:
+        world.fault(f"in blobs/ too much: {there - kept}, too little: {kept - there}")
