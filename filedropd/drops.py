@@ -19,12 +19,12 @@ from twisted.logger import Logger
 from filedropd.deferreds import Gathering, Happening, shielded
 from filedropd.errors import Gone, Locked, NotFound, OwnerRequired, PasswordRequired
 from filedropd.model import Claim, ClaimState, Drop, DropState, Outcome, Reason, claim_ended
+from filedropd.passwords import IMPOSSIBLE, Passwords
 from filedropd.tokens import Randomness, Token, random_name, short
 from filedropd.upload import Receipt, Terms, Upload
 
 if TYPE_CHECKING:
     from filedropd.interfaces import Exchange, IBlob, IBlobs, ICache, IDelivery, IIncomingBlob, IRecords, Settlement
-    from filedropd.passwords import Passwords
     from filedropd.reaper import Reaper
 
 #: Seconds for which a request waits for a claim that is settling.
@@ -135,10 +135,13 @@ class Drops:
 
         :raises NotFound: it was never there, or is forgotten.
         :raises Gone: it was there.
-        :raises PasswordRequired: it has another password; wrong and missing take the same time.
+        :raises PasswordRequired: it has another password, or none was shown; the two take the same time.
+            What no password can be is refused without a hash.
         """
         drop = await self._available(link)
-        if drop.password is not None and not await self._passwords.verify(password, drop.password):
+        if drop.password is not None and (
+            password == IMPOSSIBLE or not await self._passwords.verify(password, drop.password)
+        ):
             raise PasswordRequired
         return drop
 

@@ -30,6 +30,9 @@ LIMIT = 1024
 #: Bytes of salt in a hash, as RFC 9106 section 3.1 recommends.
 _SALT = 16
 
+#: A password that no drop has: it is empty.
+IMPOSSIBLE = b""
+
 #: Stands in where no password was given. No drop has it: it is not UTF-8.
 _NOBODYS = b"\xff"
 
@@ -66,15 +69,14 @@ def normalised(text: str) -> bytes:
 
 
 def candidate(text: str | None) -> bytes | None:
-    """Return the bytes of a password that somebody tries; ``None`` for one that no drop can have.
+    """Return the bytes of a password that somebody tries: :data:`IMPOSSIBLE` for what no drop can have.
 
-    What :func:`normalised` refuses is simply wrong here, and :meth:`Passwords.verify` takes as long
-    to say so as for any other.
+    What :func:`normalised` refuses is simply wrong here. ``None`` stays ``None``: none was tried.
     """
     try:
         return None if text is None else normalised(text)
     except BadRequest:
-        return None
+        return IMPOSSIBLE
 
 
 class Algorithm(Protocol):

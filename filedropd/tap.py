@@ -6,31 +6,38 @@ depend on each other in.
 
 from __future__ import annotations
 
-import atexit
 import os
+import platform
 import secrets
-import sys
 import time
-from typing import Any
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any, Final
 
 from twisted.application.service import IService, Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from filedropd.blobs.disk import DiskBlobs
 from filedropd.cache.memory import MemoryCache
 from filedropd.config import Config, Options
+from filedropd.deferreds import Happening, background
 from filedropd.delivery.stream import StreamDelivery
+from filedropd.descriptors import connections_within
 from filedropd.drops import Drops, Rules
 from filedropd.http.head import Limits
 from filedropd.http.interfaces import Timeouts
 from filedropd.http.server import HTTPFactory
 from filedropd.interfaces import StoreUnusable
-from filedropd.logs import observer
+from filedropd.logs import destination, observer
+from filedropd.notify import Notifier
 from filedropd.passwords import Argon2id, Passwords
+from filedropd.process import CANNOT_START, NOT_IN_ORDER, Process
 from filedropd.reaper import Reaper
 from filedropd.records.sqlite import SQLiteRecords
 from filedropd.web.access import AccessLog
@@ -39,29 +46,41 @@ from filedropd.web.problems import refusal
 
 __all__ = ["Daemon", "Options", "makeService"]
 
+#: Seconds that stopping may take beyond what connections are given to drain.
+STOPPING: Final = 30.0
+#: Seconds that it may take from a second signal on.
+AT_ONCE: Final = 2.0
+
+# What is said here is said of the whole.
+_log = Logger(namespace="filedropd")
+
 
 def makeService(options: Options) -> IService:
     """Return the daemon that ``options`` describe; Twisted's plugin calls it."""
     from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it: twistd's --reactor comes first
 
-    return Daemon(options.configuration, reactor)
+    return Daemon(options.configuration, reactor, Process(reactor), options.parent)
 
 
 class Daemon(Service):
     """All of filedropd as one service.
 
     :param reactor: threads, timers, endpoints: all of it, which nobody else here is given.
+    :param process: what signals come to, and what ends with a status.
+    :param twistd: twistd's own options; ``None`` where it is not twistd that runs us.
     """
 
     name = "filedropd"
-    _log = Logger()
 
-    def __init__(self, config: Config, reactor: Any) -> None:
+    def __init__(self, config: Config, reactor: Any, process: Process, twistd: Mapping[str, Any] | None) -> None:
         self._config = config
         self._reactor = reactor
+        self._process = process
+        self._twistd = twistd
+        self._notifier = Notifier(os.environ, reactor)
         durable = config.durability == "fsync"
         self._records = SQLiteRecords(reactor, config.records.path, durable=durable)
-        self._blobs = DiskBlobs(reactor, config.blobs.path, durable=durable)
+        self._blobs = DiskBlobs(reactor, config.blobs.path, durable=durable, reserve=config.reserve)
         self._passwords = Passwords(
             reactor,
             Argon2id(memory=config.password_memory, time=config.password_time),
@@ -83,6 +102,9 @@ class Daemon(Service):
         self._http = self._make_http()
         self._ports: list[IListeningPort] = []
         self._started: Deferred[None] | None = None
+        self._ending = False  # stopping was asked for
+        self._stopped = Happening()  # it is done, or has had its time
+        self._stopping = "starting"  # what is being stopped; nothing once all is
 
     def _make_http(self) -> HTTPFactory:
         config = self._config
@@ -94,6 +116,7 @@ class Daemon(Service):
             refusal=refusal,
             limits=Limits(head=config.header_limit, count=config.header_count, target=config.target_limit),
             timeouts=Timeouts(head=config.head_timeout, idle=config.idle_timeout, stall=config.stall_timeout),
+            max_connections=connections_within(config.max_connections),
             answered=access.answered,
             refused=access.refused,
         )
@@ -103,55 +126,133 @@ class Daemon(Service):
 
         twistd makes the application after the service: only here do the two meet before the log begins.
         """
-        if self._config.log_format == "json":
-            parent.setComponent(ILogObserver, observer("json", sys.stdout))
+        if self._twistd is not None and isinstance(parent, Componentized):
+            out = destination(self._twistd, self._reactor.callFromThread)
+            if out is not None:
+                parent.setComponent(ILogObserver, observer(self._config.log_format, out))
         super().setServiceParent(parent)  # type: ignore[no-untyped-call]  # Twisted has no types here
 
+    # -- starting ---------------------------------------------------------------------------------
+
     def startService(self) -> None:
-        """Start; a store that cannot be used ends the process with status 1, and says why."""
+        """Start, once the reactor runs; what cannot be used ends the process with status 1, and says why."""
         super().startService()  # type: ignore[no-untyped-call]  # Twisted has no types here
-        self._started = Deferred.fromCoroutine(self._start()).addErrback(self._failed)
+        self._reactor.callWhenRunning(self._begin)
+
+    def _begin(self) -> None:
+        self._process.on_signals(self._signalled)
+        if not self._ending:
+            self._started = Deferred.fromCoroutine(self._start()).addErrback(self._failed)
+
+    async def _start(self) -> None:
+        config = self._config
+        _log.info(
+            "filedropd {version} on Python {python}, Twisted {twisted}",
+            version=version("filedropd"),
+            python=platform.python_version(),
+            twisted=version("twisted"),
+        )
+        _log.info(
+            "records: {records}; blobs: {blobs}; cache: memory; delivery: {delivery}; durability: {durability}",
+            records=str(config.records.path),
+            blobs=str(config.blobs.path),
+            delivery=config.delivery,
+            durability=config.durability,
+        )
+        for step in (self._records.open, self._blobs.open_store, self._reaper.recover, self._listen):
+            await step()
+            if self._ending:  # asked to stop meanwhile: what is open is closed again, and no more is opened
+                return
+        self._reaper.start()
+        _log.info("ready")
+        self._notifier.ready("serving")
+
+    async def _listen(self) -> None:
+        self._passwords.start()
+        for description in self._config.listen:
+            port: IListeningPort = await serverFromString(self._reactor, description).listen(self._http)
+            self._ports.append(port)
+            kind = description.partition(":")[0]
+            _log.info("listening on {kind} {address}", kind=kind, address=_written(port.getHost()))
+
+    def _failed(self, failure: Failure) -> None:
+        if failure.check(StoreUnusable, CannotListenError):
+            _log.critical("cannot start: {reason}", reason=str(failure.value))
+        else:
+            _log.failure("cannot start", failure=failure)
+        self._process.fail(CANNOT_START)
+        self._end()
+
+    # -- stopping ---------------------------------------------------------------------------------
+
+    def _signalled(self, name: str) -> None:
+        """Stop when asked for the first time, and without patience when asked again."""
+        if self._ending:
+            _log.warn("{signal} again: stopping at once", signal=name)
+            self._http.hurry()
+            self._reactor.callLater(AT_ONCE, self._stopped.happen)
+        else:
+            _log.info("{signal}: stopping; transfers have {drain} s", signal=name, drain=self._config.drain)
+            self._end()
+
+    def _end(self) -> None:
+        if not self._ending:
+            self._ending = True
+            self._reactor.stop()
 
     def stopService(self) -> Deferred[None]:
         """Stop: take nothing new, let what runs end, give everything back."""
         super().stopService()  # type: ignore[no-untyped-call]  # Twisted has no types here
+        self._ending = True
+        self._notifier.stopping()
         return Deferred.fromCoroutine(self._stop())
 
-    async def _start(self) -> None:
-        await self._records.open()
-        await self._blobs.open_store()
-        self._passwords.start()
-        await self._reaper.recover()
-        for description in self._config.listen:
-            self._ports.append(await serverFromString(self._reactor, description).listen(self._http))
-        self._reaper.start()
-        self._log.info("ready")
-
     async def _stop(self) -> None:
+        background(self._stop_in_order(), "stopping")
+        await self._stopped.within(self._reactor, self._config.drain + STOPPING)
+        if self._stopping:
+            _log.critical("stopping {part} does not end: it is left as it is", part=self._stopping)
+            self._process.fail(NOT_IN_ORDER)
+            self._process.leave_threads()
+
+    async def _stop_in_order(self) -> None:
+        for part, stop in (
+            ("what is being started", self._until_started),
+            ("the listeners", self._stop_listening),
+            ("the connections", self._drain),
+            ("the drops", self._drops.stop),
+            ("the reaper", self._reaper.stop),
+            ("the passwords", self._passwords.stop),
+            ("the blobs", self._blobs.close_store),
+            ("the records", self._records.close),
+        ):
+            self._stopping = part
+            try:
+                await stop()
+            except Exception:  # noqa: BLE001 - the others are to be closed all the same
+                _log.failure("stopping {part} failed", part=part)
+                self._process.fail(NOT_IN_ORDER)
+        self._stopping = ""
+        self._stopped.happen()
+
+    async def _until_started(self) -> None:
         if self._started is not None:
             await self._started
+
+    async def _stop_listening(self) -> None:
         for port in self._ports:
-            closed: Deferred[None] | None = port.stopListening()
-            if closed is not None:
-                await closed
-        await self._http.drain(self._config.drain)
-        await self._drops.stop()
-        await self._reaper.stop()
-        await self._passwords.stop()
-        await self._blobs.close_store()
-        await self._records.close()
+            await maybeDeferred(port.stopListening)
 
-    def _failed(self, failure: Failure) -> None:
-        if isinstance(failure.value, StoreUnusable):
-            self._log.critical("cannot start: {reason}", reason=str(failure.value))
-        else:
-            self._log.failure("cannot start", failure=failure)
-        # twistd has no way to end with a status of ours.
-        atexit.register(_exit_with_failure)
-        self._reactor.callWhenRunning(self._reactor.stop)
+    async def _drain(self) -> None:
+        broken = await self._http.drain(self._config.drain)
+        if broken:
+            _log.warn("{broken} transfers were broken off", broken=broken)
 
 
-def _exit_with_failure() -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(1)
+def _written(address: IAddress) -> str:
+    """Return where one listens."""
+    host = getattr(address, "host", None)
+    if host is None:
+        name = getattr(address, "name", None)
+        return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+    return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"  # type: ignore[attr-defined]  # both IPv4Address and IPv6Address

@@ -21,7 +21,7 @@ PATIENCE: Final = 30.0
 _POLL: Final = 0.01
 # In the text log, and in the JSON log.
 _PORT: Final = re.compile(r"HTTPFactory(?: \(TLS\))? starting on (\d+)")
-_READY: Final = re.compile(r'Daemon#info\] ready$|"text": "ready"', re.MULTILINE)
+_READY: Final = re.compile(r'(?:Daemon#info\]|filedropd:) ready$|"text": "ready"', re.MULTILINE)
 
 T = TypeVar("T")
 

@@ -81,6 +81,16 @@ class BodyTests(SynchronousTestCase):
         self.body.end()
         self.assertEqual([b"abc", b"", b""], [self.successResultOf(reading(self.body)) for _ in range(3)])
 
+    def test_taken(self):
+        """It is taken when it was read to its end, and not when its end has arrived."""
+        seen = [(self.body.complete, self.body.taken)]
+        self.body.arrived(b"abc")
+        self.body.end()
+        seen.append((self.body.complete, self.body.taken))
+        self.successResultOf(reading(self.body))
+        seen.append((self.body.complete, self.body.taken))
+        self.assertEqual([(False, False), (True, False), (True, True)], seen)
+
     def test_failure_after_what_arrived(self):
         """What arrived before a failure can be read; the failure comes behind it, and stays."""
         self.body.arrived(b"abc")

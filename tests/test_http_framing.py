@@ -203,6 +203,14 @@ class ChunkedFramingTests(SynchronousTestCase):
         body = b"".join(data for data, _, _ in chunks)
         self.assertEqual((body, behind), fed(ChunkedFraming(), cut(message, points)))
 
+    def test_costly(self):
+        """What is costly to read is known by its framing, and not by how the reads fall."""
+        for size, costly in [(1, True), (6, True), (16, True), (100, False), (65_536, False)]:
+            framing = ChunkedFraming()
+            framing.feed((b"%x\r\n" % size + bytes(size) + b"\r\n") * 2_000)
+            self.assertIs(costly, framing.costly, size)
+        self.assertFalse(ChunkedFraming().costly or LengthFraming(5).costly)
+
     @given(st.lists(chunk, min_size=1, max_size=8))
     def test_byte_by_byte(self, chunks):
         """Byte by byte gives the same as all at once."""

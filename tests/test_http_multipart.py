@@ -140,6 +140,18 @@ class FormTests(SynchronousTestCase):
             data = part(f'Content-Disposition: form-data; name="file"; {parameters}', b"z") + END
             self.assertEqual([FilePart("file", "naïve.txt", None), FileData(b"z")], self.parts(data))
 
+    def test_odd_extended_name(self):
+        """One that gives nothing gives no name; what is not UTF-8 is read as Latin-1; what is quoted is no parameter."""
+        for parameters, name in (
+            ("filename*=UTF-8''", ""),
+            ("filename*=iso-8859-1'en'caf%E9", "café"),
+            ("filename*=UTF-8''caf%E9", "café"),
+            ("filename*=UTF-8''a%3Bb%22", 'a;b"'),
+            ("filename=\"; filename*=UTF-8''x\"", "; filename*=UTF-8''x"),
+        ):
+            data = part(f'Content-Disposition: form-data; name="file"; {parameters}', b"z") + END
+            self.assertEqual([FilePart("file", name, None), FileData(b"z")], self.parts(data), parameters)
+
     def test_name_that_looks_like_parameters(self):
         """What is quoted in a name is the name."""
         for name in ("a; filename=b", "a; filename*=b", "a;name=b; name=c"):

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.logger import LogEvent, Logger, LogLevel, capturedLogs, formatEventAsClassicLogText
+from twisted.logger import LogEvent, Logger, LogLevel, capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from filedropd.http.server import HTTPFactory
-from filedropd.logs import as_json, observer
+from filedropd.logs import as_journal_text, as_json, as_text, destination, observer
 from filedropd.upload import Receipt
 from filedropd.web.access import AccessLog, shown
 from filedropd.web.api import API
@@ -59,6 +63,7 @@ class JSONTests(SynchronousTestCase):
                 "level": "info",
                 "namespace": "filedropd.drops.Drops",
                 "text": "drop abcd kept",
+                "event": "drop {drop} kept",
                 "drop": "abcd",
             },
             told,
@@ -74,12 +79,12 @@ class JSONTests(SynchronousTestCase):
     def test_names_like_twisteds(self):
         """A field is not lost because its name begins as one of Twisted's own."""
         told = written(timeout=5, formatted="x", systemd=True, messages=2, failures=0, whyever="y")
-        self.assertEqual((5, "x", True, 2, 0, "y"), tuple(told[name] for name in list(told)[4:]))
+        self.assertEqual((5, "x", True, 2, 0, "y"), tuple(told[name] for name in list(told)[5:]))
 
     def test_twisteds(self):
         """What Twisted adds for itself does not stand beside the fixed fields."""
         told = written(log_legacy="x", isError=0, message=(), format="%s", system="-", time=1.0, why=None)
-        self.assertEqual(["time", "level", "namespace", "text"], list(told))
+        self.assertEqual(["time", "level", "namespace", "text", "event"], list(told))
 
     def test_no_overwriting(self):
         """A field cannot take the place of a fixed one."""
@@ -95,6 +100,12 @@ class JSONTests(SynchronousTestCase):
         told = json.loads(line)
         self.assertEqual("critical", told["level"])
         self.assertIn("ValueError: first\nsecond", told["traceback"])
+
+    def test_no_number(self):
+        """What is no number in JSON is carried as a text: every line can be read."""
+        line = as_json(an_event(a=float("nan"), b=float("-inf")))
+        told = json.loads(line, parse_constant=self.fail)
+        self.assertEqual(("nan", "-inf"), (told["a"], told["b"]))
 
     def test_unformattable(self):
         """An event whose text cannot be made is a line all the same."""
@@ -112,6 +123,70 @@ class JSONTests(SynchronousTestCase):
             self.assertEqual(value, told[f"x{name}"])
 
 
+class TextTests(SynchronousTestCase):
+    """One event, one line that people can read."""
+
+    def text(self, **fields: Any) -> str:
+        """Return what is told in an event's line, behind its time, level and place."""
+        head, _, told = as_text(an_event(**fields)).removesuffix("\n").partition("drops: ")
+        self.assertEqual("2024-02-29T12:30:15.123Z info     ", head)
+        return told
+
+    def test_fixed(self):
+        """It says when, how grave, where and what."""
+        line = as_text(an_event(log_format="drop {drop} kept", drop="abcd", log_level=LogLevel.warn))
+        self.assertEqual("2024-02-29T12:30:15.123Z warn     drops: drop abcd kept\n", line)
+
+    def test_places(self):
+        """A place of ours is the module; of others it is whose it is."""
+        for namespace, place in (
+            ("filedropd.web.access.AccessLog", "web.access"),
+            ("filedropd.records.sqlite_database", "records.sqlite_database"),
+            ("filedropd", "filedropd"),
+            ("twisted.scripts._twistd_unix.UnixAppLogger", "twisted"),
+            ("log_legacy", "-"),
+            ("a\nb", "a | b"),
+        ):
+            line = as_text(an_event(log_namespace=namespace))
+            self.assertEqual(f"2024-02-29T12:30:15.123Z info     {place}: text\n", line)
+
+    def test_traceback(self):
+        """A failure's traceback is in the line of its event, whatever its exception says."""
+        line = as_text(an_event(log_failure=Failure(ValueError("first\nsecond\x1b[31m\u2028third"))))
+        self.assertEqual([line], line.splitlines(keepends=True))
+        self.assertIn(r": text | Traceback", line)
+        self.assertIn(r"ValueError: first | second\x1b[31m\u2028third", line)
+
+    def test_escapes(self):
+        """What a terminal would act on is escaped, and what people can read is not."""
+        given = "tab\t esc\x1b[2J csi\x9b bidi\u202e isolate\u2066 zero\u200b bom\ufeff line\u2028 half\ud800 null\0 é 日本 😀"
+        self.assertEqual(
+            r"tab\t esc\x1b[2J csi\x9b bidi\u202e isolate\u2066 zero\u200b bom\ufeff line\u2028 half\ud800 null\x00 é 日本 😀",
+            self.text(log_format="{given}", given=given),
+        )
+
+    def test_line_breaks(self):
+        """Line breaks become bars; empty lines and indentation go."""
+        self.assertEqual("a | b | c", self.text(log_format="{given}", given="a\n\n    b\r\n  c\n"))
+
+    def test_unformattable(self):
+        """An event whose text cannot be made is a line all the same."""
+        self.assertIn("absent", self.text(log_format="{absent}"))
+
+    @given(TEXTS)
+    def test_one_line(self, text):
+        """Whatever is in an event, it is one line of printable characters."""
+        for line in (as_text(an_event(log_format="{canary}", canary=text)), as_journal_text(an_event(log_format=text))):
+            self.assertEqual([line], line.splitlines(keepends=True))
+            self.assertTrue(line.endswith("\n") and line[:-1].isprintable())
+
+    def test_journal(self):
+        """For the journal a line begins with its level in the journal's own words, and has no time."""
+        levels = [LogLevel.debug, LogLevel.info, LogLevel.warn, LogLevel.error, LogLevel.critical]
+        lines = [as_journal_text(an_event(log_level=level)) for level in levels]
+        self.assertEqual([f"<{number}>drops: text\n" for number in (7, 6, 4, 3, 2)], lines)
+
+
 class ObserverTests(SynchronousTestCase):
     """What writes the log."""
 
@@ -124,10 +199,73 @@ class ObserverTests(SynchronousTestCase):
         self.assertEqual(["one", "two\nlines"], [json.loads(line)["text"] for line in out.getvalue().splitlines()])
 
     def test_text(self):
-        """As text, Twisted's own lines."""
+        """As text, a line for each event."""
         out = io.StringIO()
-        observer("text", out)(an_event())
-        self.assertEqual(formatEventAsClassicLogText(an_event()), out.getvalue())
+        observe = observer("text", out)
+        observe(an_event())
+        observe(an_event(log_format="two\nlines"))
+        self.assertEqual(["text", "two | lines"], [line.split(": ")[1] for line in out.getvalue().splitlines()])
+
+    def test_journal(self):
+        """Where the environment says that the journal reads the output, and only there, lines are as it wants them."""
+        path = Path(self.mktemp())
+        with path.open("w") as out:
+            status = path.stat()
+            for inode in (status.st_ino, status.st_ino + 1):
+                observer("text", out, {"JOURNAL_STREAM": f"{status.st_dev}:{inode}"})(an_event())
+        self.assertEqual(["<6>drops: text", as_text(an_event()).strip()], path.read_text().splitlines())
+
+    def test_encoding(self):
+        """What the output's encoding lacks is escaped, and costs nobody the line."""
+        written = io.BytesIO()
+        out = io.TextIOWrapper(written, "ascii")
+        observer("text", out)(an_event(log_format="é\u65e5"))
+        self.assertTrue(written.getvalue().endswith(rb": \xe9\u65e5" + b"\n"))
+
+
+class DestinationTests(SynchronousTestCase):
+    """Where the log goes is what twistd was told."""
+
+    def test_output(self):
+        """In the foreground it is our output, unless a file is named."""
+        for logfile in (None, "-"):
+            self.assertIs(sys.stdout, destination({"nodaemon": True, "logfile": logfile}, self.fail))
+
+    def test_file(self):
+        """A file that is named is written to; one that is not is twistd.log where there is no output."""
+        named, folder = self.mktemp(), self.mktemp()
+        os.mkdir(folder)
+        self.addCleanup(os.chdir, os.getcwd())
+        self.addCleanup(signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
+        named = os.path.abspath(named)
+        os.chdir(folder)
+        for twistd, path in (({"nodaemon": True, "logfile": named}, named), ({"nodaemon": False}, "twistd.log")):
+            out = destination(twistd, self.fail)
+            assert out is not None
+            observer("text", out)(an_event(log_format="é"))
+            self.assertTrue(Path(path).read_text("utf-8").endswith(": é\n"))
+
+    def test_rotation(self):
+        """SIGUSR1 begins a new file, on the reactor's thread, as it does with twistd."""
+        self.addCleanup(signal.signal, signal.SIGUSR1, signal.getsignal(signal.SIGUSR1))
+        signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+        asked: list[Any] = []
+        path = Path(self.mktemp())
+        out = destination({"logfile": str(path)}, asked.append)
+        assert out is not None
+        observe = observer("text", out)
+        observe(an_event(log_format="before"))
+        os.kill(os.getpid(), signal.SIGUSR1)
+        (rotate,) = asked
+        rotate()
+        observe(an_event(log_format="after"))
+        self.assertIn("after", path.read_text("utf-8"))
+        self.assertIn("before", path.with_name(f"{path.name}.1").read_text("utf-8"))
+
+    def test_others(self):
+        """Where twistd was given a way of its own to write the log, it is left to that."""
+        for twistd in ({"syslog": True}, {"logger": object()}, {"nodaemon": False, "logfile": "-"}):
+            self.assertIsNone(destination(twistd, self.fail))
 
 
 def _of_access(event: LogEvent) -> bool:

@@ -35,6 +35,7 @@ class Service:
         clock: IReactorTime | None = None,
         limits: Limits | None = None,
         timeouts: Timeouts | None = None,
+        max_connections: int = 1000,
     ) -> None:
         self.seen: list[bytes] = []
         self.answered: list[int] = []
@@ -48,6 +49,7 @@ class Service:
             refusal=refusal,
             limits=limits,
             timeouts=timeouts,
+            max_connections=max_connections,
             answered=lambda request: self.answered.append(request.code),
             refused=lambda _, code: self.refused.append(code),
         )

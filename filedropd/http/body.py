@@ -100,6 +100,11 @@ class Body:
         return self._ended
 
     @property
+    def taken(self) -> bool:
+        """Whether all of it has arrived and was read."""
+        return self._ended and not self._pieces
+
+    @property
     def invited(self) -> bool:
         """Whether the client may be sending it: it did not ask for ``100 Continue``, or was told to go on."""
         return self._invite is None

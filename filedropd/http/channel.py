@@ -25,17 +25,19 @@ from filedropd.http.closing import Closing
 from filedropd.http.deadline import Deadline
 from filedropd.http.framing import ChunkedFraming, Framing, LengthFraming
 from filedropd.http.head import Head, HeadReader
-from filedropd.http.output import Output
+from filedropd.http.output import BUFFER, Output
 from filedropd.http.request import Request
 from filedropd.http.settling import Settling
 
 if TYPE_CHECKING:
-    from twisted.internet.interfaces import IProducer
+    from twisted.internet.interfaces import IDelayedCall, IProducer
 
     from filedropd.http.interfaces import Server
 
 #: Bytes of requests behind the one that is being answered, held before reading stops.
 PIPELINED: Final = 64 * 1024
+#: Bytes that are read at once of a body that takes long to read.
+COSTLY_READ: Final = 16 * 1024
 #: A body must bring so many bytes in so many seconds (and what `--stall-timeout` says, if less).
 BODY_RATE_BYTES: Final = 30 * 1024
 BODY_RATE_SECONDS: Final = 30.0
@@ -59,6 +61,7 @@ class Channel(Protocol):
         self._starting: Request | None = None
         self._framing: Framing | None = None
         self._pipelined = b""
+        self._turn: IDelayedCall | None = None  # in which what is pipelined goes on
         self._settling: Settling | None = None
         self._deadline = Deadline(self._clock)
         self._received = 0  # of a body, in the current window of its rate
@@ -93,7 +96,7 @@ class Channel(Protocol):
             self._settling.client_asked()
         if self._closing.begun:
             self._closing.drop(len(data))
-        elif self._request is not None and self._framing is None:
+        elif self._turn is not None or (self._request is not None and self._framing is None):
             self._hold(data)
         else:
             self._run(data)
@@ -101,6 +104,8 @@ class Channel(Protocol):
     def readConnectionLost(self) -> None:
         """Take the client's FIN. It may still be waiting for an answer."""
         self._eof = True
+        if self._turn is not None:
+            return  # what came before it is still to be answered
         if self._closing.begun or self._request is None:
             self._closing.close()
         elif self._framing is not None:
@@ -114,6 +119,7 @@ class Channel(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell whoever is still at work here that there is nobody left."""
         self._disconnected = True
+        self._end_turn()
         self._deadline.stop()
         self._closing.lost()
         request, self._request = self._request, None
@@ -126,6 +132,7 @@ class Channel(Protocol):
         self._output.lost()
         self.http.closed(self)
 
+    _cut = False
     _acknowledged_at_close = False
     _fin_at_close = False
 
@@ -143,39 +150,68 @@ class Channel(Protocol):
         # Many clients (all of Python's) send FIN without close_notify; Twisted calls that lost.
         return reason.check(ConnectionLost) is not None and self._fin_at_close
 
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered whose client does not have the whole answer yet."""
+        return self._request is not None and not (self._settling is not None and self._settling.arrived())
+
     def abort(self) -> None:
-        """Break the connection off (RST): the client must not take what it has for the whole."""
-        self._closing.abort()
+        """Break the connection off (RST): the client must not take what it has for the whole.
+
+        A client that has the whole has its copy, and keeps it: then the connection ends in order.  A
+        second call breaks it off all the same.
+        """
+        settling = self._settling
+        if settling is not None and not self._cut and settling.arrived():
+            self._cut = True
+            settling.client_closed()
+            self._closing.close()
+        else:
+            self._closing.abort()
 
     def shut(self) -> None:
         """Take no further request: close when the one that is being answered is done, or at once."""
         self._last = True
         if self._request is None and not self._closing.begun:
+            self._end_turn()
             self._closing.close()
 
     # -- requests in ------------------------------------------------------------------------------
 
     def _run(self, data: bytes) -> None:
-        """Go through ``data`` message by message, for as long as the answers are given at once."""
+        """Read one message from ``data``; what lies behind it waits for its answer, and for the others' turn."""
         self._running = True
         try:
-            while True:
-                self._pipelined = self._consume(data) + self._pipelined
-                if self._eof and self._framing is not None:
-                    self._break_body(MalformedRequest(_CUT_SHORT))
-                self._tell_request()
-                if self._closing.begun:
-                    return
-                if self._request is not None:
-                    self._hold(b"")
-                    return
-                if not self._pipelined:
-                    break
-                data, self._pipelined = self._pipelined, b""
-            if self._eof:
-                self._closing.close()
+            self._pipelined = self._consume(data) + self._pipelined
+            if self._eof and self._framing is not None:
+                self._break_body(MalformedRequest(_CUT_SHORT))
+            self._tell_request()
         finally:
             self._running = False
+        if self._closing.begun:
+            return
+        if self._request is not None:
+            self._hold(b"")
+        elif self._pipelined:
+            self._hold(b"")
+            self._turn = self._clock.callLater(0, self._take_turn)
+        elif self._eof:
+            self._closing.close()
+
+    def _take_turn(self) -> None:
+        """Go on behind a request that was answered at once."""
+        self._turn = None
+        if self._closing.begun:
+            return
+        data, self._pipelined = self._pipelined, b""
+        self._resume_reading()
+        self._run(data)
+
+    def _end_turn(self) -> None:
+        """Take no further turn."""
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            turn.cancel()
 
     def _tell_request(self) -> None:
         """Give a request that has just begun to the application, and what came of a body to its reader."""
@@ -221,6 +257,9 @@ class Channel(Protocol):
             self._deadline.clear()
         else:
             self._framing = ChunkedFraming() if head.length is None else LengthFraming(head.length)
+            if head.length is None:
+                # Until it is known what its chunks cost: others have their turn after each read.
+                self._output.read_at_once(COSTLY_READ)
             self._watch_body()
         self._last = self._last or not head.persistent
         self._request = self._starting = Request(self, head, body)
@@ -232,8 +271,10 @@ class Channel(Protocol):
         octets, rest = framing.feed(data)
         self._received += len(octets)
         request.body.arrived(octets)
+        self._output.read_at_once(COSTLY_READ if framing.costly else BUFFER)
         if rest is None:
             return b""
+        self._output.read_at_once(BUFFER)
         self._framing = None
         self._deadline.clear()
         request.body.end()
@@ -329,8 +370,9 @@ class Channel(Protocol):
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         """Write an answer's head. Says so where it is the connection's last."""
         request = self._request
-        if request is not None and not request.body.complete:
-            # RFC 9112 section 9.3: without the rest of the body the connection is out of step.
+        if request is not None and not (request.body.taken if code >= b"400" else request.body.complete):
+            # RFC 9112 section 9.3: without the rest of the body the connection is out of step.  Where a
+            # body is refused, that it may have come already, in the same read, makes no difference.
             self._last = True
         no_more = self._eof and not self._pipelined
         self._last = self._last or no_more or _ends_with_connection(request, code, headers)

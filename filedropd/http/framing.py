@@ -12,6 +12,8 @@ from typing import Final, Protocol
 from filedropd.errors import BodyTooLarge, MalformedRequest
 from filedropd.http.head import MAX_LENGTH
 
+# A size as nearly all are written; any other goes the long way.
+_PLAIN_SIZE: Final = re.compile(rb"([0-9A-Fa-f]{1,15})\r\n")
 _SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,64})(?:;[\t -~\x80-\xff]*)?")
 _TRAILER_LINE: Final = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[\t -~\x80-\xff]*")
 # Fields that would change what the message is, were they believed (RFC 9110 section 6.5.1).
@@ -25,8 +27,16 @@ MAX_TRAILERS: Final = 8 * 1024
 FREE_OVERHEAD: Final = 64 * 1024
 
 
+#: Of eight bytes more than one is framing: such a body costs far more time than its length says.
+_COSTLY: Final = 8
+
+
 class Framing(Protocol):
     """Tells a body from what follows it."""
+
+    @property
+    def costly(self) -> bool:
+        """Whether it takes long to read, for its size: no more than a little of it should be, in one go."""
 
     def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
         """Take the next bytes of the connection.
@@ -38,6 +48,8 @@ class Framing(Protocol):
 
 class LengthFraming:
     """A body of a length known beforehand."""
+
+    costly = False
 
     def __init__(self, length: int) -> None:
         self._remaining = length
@@ -66,6 +78,11 @@ class ChunkedFraming:
         self._overhead = 0
         self._trailers = -1  # bytes of trailer fields so far, once in them
 
+    @property
+    def costly(self) -> bool:
+        """See :class:`Framing`."""
+        return self._overhead > FREE_OVERHEAD // 16 and self._overhead * _COSTLY > self._carried
+
     def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
         """See :class:`Framing`."""
         data = self._pending + data if self._pending else data
@@ -81,6 +98,7 @@ class ChunkedFraming:
                 self._carried += len(piece)
                 if self._remaining > 2:
                     return b"".join(body), None
+            position = self._whole_chunks(data, position, body)
             advanced, done = self._step(data, position)
             if done:
                 return b"".join(body), data[advanced:]
@@ -89,6 +107,21 @@ class ChunkedFraming:
                 return b"".join(body), None
             self._charge(advanced - position)
             position = advanced
+
+    def _whole_chunks(self, data: bytes, position: int, body: list[bytes]) -> int:
+        """Read the chunks that are whole and plainly written; returns where the first other one begins."""
+        if self._remaining or self._trailers >= 0:
+            return position
+        while (match := _PLAIN_SIZE.match(data, position)) is not None:
+            begin = match.end()
+            end = begin + int(match[1], 16)
+            if begin == end or data[end : end + 2] != b"\r\n":
+                break
+            body.append(data[begin:end])
+            self._carried += end - begin
+            self._charge(begin - position + 2)
+            position = end + 2
+        return position
 
     def _step(self, data: bytes, position: int) -> tuple[int, bool]:
         """Read one line of framing; returns where it ends (or ``position``) and whether it was the last."""

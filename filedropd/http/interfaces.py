@@ -99,8 +99,12 @@ class Server(Protocol):
 class Closable(Protocol):
     """A connection, to the one who ends them all."""
 
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being answered whose client does not have the whole answer yet."""
+
     def shut(self) -> None:
         """Take no further request: close when the one that is being answered is done, or at once."""
 
     def abort(self) -> None:
-        """Break the connection off (RST)."""
+        """Break the connection off (RST). One whose client has the whole answer ends in order; a second call breaks it."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
+from urllib.parse import unquote
 
 import attrs
 from multipart import MultipartError, MultipartSegment, PushMultipartParser
@@ -27,6 +28,10 @@ MAX_OVERHEAD: Final = 256 * 1024
 _MAX_BOUNDARY: Final = 70
 
 _QUOTED: Final = re.compile(r'"(?:\\.|[^"\\])*"')
+# RFC 8187 section 3.2.1, as one token: what is quoted, or in another charset, goes the way of all other parameters.
+_EXTENDED_NAME: Final = re.compile(
+    r";\s*filename\*\s*=\s*(?:utf-8|iso-8859-1)'[^\s';,\"]*'([^\s;,\"]*)(?=\s*(?:;|$))", re.IGNORECASE
+)
 _PARAMETER: Final = re.compile(r";\s*([^\s=;]+)\s*=")
 
 
@@ -197,8 +202,16 @@ def _disposition(segment: MultipartSegment) -> tuple[str, str | None]:
     if not segment.name:
         raise BadRequest("A part of the form has no name.")
     if "filename*" in parameters:
-        return _decoded(segment.name) or "", parse_options_header(text)[1].get("filename", "")
+        return _decoded(segment.name) or "", _extended_name(text)
     return _decoded(segment.name) or "", _decoded(segment.filename)
+
+
+def _extended_name(text: str) -> str:
+    """Return the file name that ``filename*`` gives in a Content-Disposition; empty where it gives none."""
+    extended = _EXTENDED_NAME.search(_QUOTED.sub('""', text))
+    if extended is None:
+        return parse_options_header(text)[1].get("filename", "")
+    return _decoded(unquote(extended[1], "latin-1")) or ""
 
 
 def _decoded(text: str | None) -> str | None:

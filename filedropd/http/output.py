@@ -83,6 +83,9 @@ class Output:
             await sleep(self._clock, 0)  # TLS's layer gathers small writes until the next turn
         if self._lost:
             raise ClientGone
+        if self._handed_over():
+            # A client may have read all of it already, and closed: the next turn would be too late to note that.
+            return
         # A pull producer is asked for more when nothing is left; TLS's slot for one is below it.
         self._transport.unregisterProducer()
         self._watch()
@@ -93,6 +96,16 @@ class Output:
             raise ClientGone
         self._lower.unregisterProducer()
         self._transport.registerProducer(self, True)
+
+    def read_at_once(self, octets: int) -> None:
+        """Let one read of the transport bring so many bytes at most."""
+        self._lower.bufferSize = octets
+
+    def _handed_over(self) -> bool:
+        """Tell whether the kernel has taken all that was written."""
+        lower = self._lower
+        # Twisted moves what is to be written from the one buffer to the other, and tells of neither.
+        return len(lower.dataBuffer) == lower.offset and not lower._tempDataLen  # noqa: SLF001 - see above
 
     def lend(self, producer: IProducer, *, streaming: bool) -> None:
         """Let ``producer`` write in our place, as IConsumer has it, until :meth:`take_back`."""

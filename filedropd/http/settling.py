@@ -113,6 +113,12 @@ class Settling:
             return self._acknowledgements.reached(self._mark)
         return self._prefix() >= self._sent
 
+    def arrived(self) -> bool:
+        """Tell whether the client's machine has the whole answer, and is not known to have thrown it away."""
+        if self._result is not None:
+            return self._result.complete
+        return self._finished and self.acknowledged() and not self._acknowledgements.lost()
+
     # The rules.
 
     def _prefix(self) -> int:

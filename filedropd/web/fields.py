@@ -15,7 +15,7 @@ from filedropd.config import parse_duration
 from filedropd.drops import Rules
 from filedropd.errors import BadRequest
 from filedropd.http.request import Request
-from filedropd.passwords import candidate, normalised
+from filedropd.passwords import IMPOSSIBLE, candidate, normalised
 from filedropd.tokens import Token
 from filedropd.upload import Terms
 
@@ -105,10 +105,13 @@ def download_password(request: Request) -> bytes | None:
     own = request.header("Filedrop-Password")
     if own is not None:
         return candidate(own)
+    field = request.header("Authorization")
+    if field is None or not field.lower().startswith("basic"):
+        return None
     authorization = _authorization(request)
-    if authorization is not None and authorization.type == "basic" and authorization.password is not None:
-        return candidate(authorization.password)
-    return None
+    if authorization is None or authorization.password is None:
+        return IMPOSSIBLE
+    return candidate(authorization.password)
 
 
 def owner_token(request: Request) -> Token | None:

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Final
 
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
 
@@ -55,7 +55,7 @@ def refusal(error: Exception) -> Refusal:
             code, words = TABLE[kind]
             return _answer(code, words, error.detail, _fields(error), reason=getattr(error, "reason", None))
     incident = secrets.token_hex(4)
-    _log.failure("incident {incident}", failure=Failure(error), incident=incident)
+    _log.failure("incident {incident}", failure=Failure(error), level=LogLevel.error, incident=incident)
     detail = f"Something went wrong here. If it happens again, tell the operator: incident {incident}."
     return _answer(500, "Internal Server Error", detail, {}, incident=incident)
 

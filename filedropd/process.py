@@ -1,0 +1,61 @@
+"""The process, to those who run it: which signals end it, and with which status."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, Final
+
+#: Status of a process that could not start.
+CANNOT_START: Final = 1
+#: Status of one that stopped, but not in order: a store failed, or did not answer. The next start recovers.
+NOT_IN_ORDER: Final = 3
+
+
+class Process:
+    """This process. By itself twistd knows two ends: status 0, or being killed by the signal that asked it to stop.
+
+    :param reactor: whose answer to signals is taken over.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._status = 0
+
+    def on_signals(self, asked: Callable[[str], object]) -> None:
+        """Let SIGTERM and SIGINT call ``asked`` with their names, each time, on the reactor's thread.
+
+        Call it when the reactor runs.  A signal that it has not taken itself (ignored since the shell
+        started us in the background, or taken by a debugger) stays as it is.
+        """
+
+        def received(number: int, frame: object) -> None:
+            self._reactor.callFromThread(asked, signal.Signals(number).name)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            if getattr(signal.getsignal(number), "__self__", None) is self._reactor:
+                signal.signal(number, received)
+
+    def fail(self, status: int) -> None:
+        """End with ``status`` once all is done that is done at the end. The first call counts."""
+        if not self._status:
+            self._status = status
+            atexit.register(self._exit)
+
+    def leave_threads(self) -> None:
+        """Do not wait at the end for threads that will not end, as Python would."""
+
+        def wait() -> None:
+            threading.main_thread().join()  # it is over when nothing is left but to wait for the others
+            self._exit()
+
+        threading.Thread(target=wait, daemon=True, name="the end").start()
+
+    def _exit(self) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(self._status)
