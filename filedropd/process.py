@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import signal
 import sys
@@ -14,6 +15,10 @@ from typing import Any, Final
 CANNOT_START: Final = 1
 #: Status of one that stopped, but not in order: a store failed, or did not answer. The next start recovers.
 NOT_IN_ORDER: Final = 3
+
+# New objects before a young collection, young ones before a middle one, middle ones before a full one
+# (of which Python makes fewer still while most objects are old).
+_COLLECT: Final = (10_000, 20, 100)
 
 
 class Process:
@@ -39,6 +44,18 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             if getattr(signal.getsignal(number), "__self__", None) is self._reactor:
                 signal.signal(number, received)
+
+    @staticmethod
+    def settle_memory() -> None:
+        """Tell the cycle collector that what there is now stays, and to look less often at what comes.
+
+        A full collection visits every object: with ten thousand connections that is tens of
+        milliseconds in which nobody is served.  What a connection leaves behind is freed by counting
+        references, without it.
+        """
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_COLLECT)
 
     def fail(self, status: int) -> None:
         """End with ``status`` once all is done that is done at the end. The first call counts."""

@@ -164,6 +164,7 @@ class Daemon(Service):
             if self._ending:  # asked to stop meanwhile: what is open is closed again, and no more is opened
                 return
         self._reaper.start()
+        self._process.settle_memory()
         _log.info("ready")
         self._notifier.ready("serving")
 

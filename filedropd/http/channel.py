@@ -319,7 +319,14 @@ class Channel(Protocol):
     # -- deadlines --------------------------------------------------------------------------------
 
     def _head_late(self) -> None:
-        if self._reader is None or not self._reader.started:
+        reader = self._reader
+        self.http.turns.add(lambda: self._give_up(reader))
+
+    def _give_up(self, reader: HeadReader | None) -> None:
+        """End the wait for a head, or for a next request, unless it came meanwhile."""
+        if self._disconnected or self._closing.begun or self._request is not None or self._reader is not reader:
+            return
+        if reader is None or not reader.started:
             self._closing.close()
         else:
             self._refuse(RequestTimeout())
@@ -419,7 +426,7 @@ class Channel(Protocol):
         if self._last or (self._eof and not self._pipelined):
             self._finish()
             return
-        self._deadline.set(self.http.timeouts.idle, self._closing.close)
+        self._deadline.set(self.http.timeouts.idle, self._head_late)
         if not self._running and self._pipelined:
             data, self._pipelined = self._pipelined, b""
             self._resume_reading()

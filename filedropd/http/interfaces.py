@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from filedropd.http.head import Limits
     from filedropd.http.request import Request
     from filedropd.http.settling import Settling
+    from filedropd.http.turns import Turns
 
 
 @attrs.frozen(kw_only=True)
@@ -76,6 +77,7 @@ class Server(Protocol):
     """What all connections share.
 
     :ivar resource: answers the requests.
+    :ivar turns: makes the calls that fall due for many connections at once.
     :ivar refusal: what to answer to an exception.
     :ivar answered: told of each request when its answer is over, however it ended.
     :ivar refused: told of each answer that was given to something that was no request.
@@ -85,6 +87,7 @@ class Server(Protocol):
     clock: IReactorTime
     limits: Limits
     timeouts: Timeouts
+    turns: Turns
     refusal: Callable[[Exception], Refusal]
     answered: Callable[[Request], None]
     refused: Callable[[Connection, int], None]

@@ -16,6 +16,7 @@ from filedropd.http.head import Limits
 from filedropd.http.interfaces import Closable, Connection, Refusal, Timeouts
 from filedropd.http.request import Request
 from filedropd.http.surplus import Refused, Surplus
+from filedropd.http.turns import Turns
 
 #: Seconds within which a connection ends that was broken off.
 _BREAKING: Final = 0.5
@@ -55,6 +56,7 @@ class HTTPFactory(Factory):
         self.timeouts = timeouts or Timeouts()
         self.answered = answered
         self.refused = refused
+        self.turns = Turns(clock)
         self._max_connections = max_connections
         self._connections: set[Closable] = set()
         self._draining = False
