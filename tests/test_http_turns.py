@@ -2,40 +2,54 @@
 
 from __future__ import annotations
 
-from twisted.internet.task import Clock
+from collections.abc import Callable
+from functools import partial
+from typing import Any, cast
+
+from twisted.internet.interfaces import IReactorTime
 from twisted.trial.unittest import SynchronousTestCase
 
 from filedropd.http.turns import EACH, Turns
 
 
-class TurnsTests(SynchronousTestCase):
-    def setUp(self):
-        self.clock = Clock()
-        self.turns = Turns(self.clock)
-        self.made: list[int] = []
+class Steps:
+    """A clock on which what is due is done when it is told so, and what becomes due by it is not."""
+
+    def __init__(self) -> None:
+        self.due: list[Callable[[], object]] = []
+
+    def callLater(self, delay: float, call: Callable[..., object], *arguments: Any) -> None:
+        """See IReactorTime."""
+        self.due.append(partial(call, *arguments))
 
     def turn(self) -> None:
-        """Let one turn pass: what is due now, and nothing that becomes due by it."""
-        for call in list(self.clock.getDelayedCalls()):
-            call.cancel()
-            call.func()
+        """Do what is due."""
+        due, self.due = self.due, []
+        for call in due:
+            call()
+
+
+class TurnsTests(SynchronousTestCase):
+    def setUp(self):
+        self.steps = Steps()
+        self.turns = Turns(cast(IReactorTime, self.steps))
+        self.made: list[int] = []
 
     def test_few_at_once(self):
         """A turn makes so many calls and no more, in order, and the next goes on."""
         for number in range(2 * EACH + 1):
-            self.turns.add(lambda number=number: self.made.append(number))
-        self.assertEqual([], self.made)
-        seen = []
+            self.turns.add(partial(self.made.append, number))
+        seen = [len(self.made)]
         for _ in range(3):
-            self.turn()
+            self.steps.turn()
             seen.append(len(self.made))
-        self.assertEqual([EACH, 2 * EACH, 2 * EACH + 1], seen)
+        self.assertEqual([0, EACH, 2 * EACH, 2 * EACH + 1], seen)
         self.assertEqual(sorted(self.made), self.made)
 
     def test_nothing_stays(self):
-        """When all are made there is no timer, and the next begins anew."""
-        for _ in range(2):
-            self.turns.add(lambda: self.made.append(0))
-            self.clock.advance(0)
-            self.assertEqual([], self.clock.getDelayedCalls())
-        self.assertEqual([0, 0], self.made)
+        """When all are made nothing is due, and the next begins anew."""
+        for number in range(2):
+            self.turns.add(partial(self.made.append, number))
+            self.steps.turn()
+            self.assertEqual([], self.steps.due)
+        self.assertEqual([0, 1], self.made)
