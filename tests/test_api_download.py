@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import base64
 
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
+from zope.interface import provider
+
 from filedropd.http.settling import QUIET
 from filedropd.testing import Wire, request
 from tests.api import FILE, APITestCase
@@ -180,6 +183,19 @@ class SharingTests(APITestCase):
         slow.reset()
         got = self.ask("GET", self.path)
         self.assertEqual((200, self.data), (got.status, got.body))
+
+    def test_broken_in_the_log(self) -> None:
+        """The log says of such a download that its client left."""
+        lines: list[str] = []
+
+        @provider(ILogObserver)
+        def collect(event: LogEvent) -> None:
+            lines.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(collect)
+        self.addCleanup(globalLogPublisher.removeObserver, collect)
+        self._slow().reset()
+        self.assertTrue([line for line in lines if " 200 " in line and line.endswith(", client left")], lines)
 
     def test_settling(self) -> None:
         """A request that meets a download which has all but settled waits for its outcome: gone."""

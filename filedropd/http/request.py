@@ -181,6 +181,7 @@ class Request(server.Request):
 
     def connectionLost(self, reason: Failure) -> None:
         """Tell those who wait for the end of the request that the client has left."""
+        self._disconnected = True  # the report says so
         self._report()
         super().connectionLost(reason)
 

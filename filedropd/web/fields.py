@@ -60,7 +60,7 @@ def _expires(text: str, rules: Rules) -> float:
     try:
         seconds = parse_duration(text.strip())
     except ValueError as error:
-        raise BadRequest(f"expires {error}. Write it as 90s, 15m, 12h or 7d.") from error
+        raise BadRequest(f"expires {error}.") from error
     if not 0 < seconds <= rules.max_expires:
         raise BadRequest(f"expires must be more than 0 and at most {rules.max_expires:.0f} seconds.")
     return seconds
