@@ -1,11 +1,13 @@
 # make serve   run the daemon on 127.0.0.1:8002 (make serve ARGS="--max-file-size 1GiB" for options)
 # make test    lint, types, import rules and all tests
+# make conformance URL=http://127.0.0.1:8080   hold a one-time file drop to the cases of docs/exactly-once.md
+#              (without URL: a filedropd of its own; ADAPTER= says how a file is left there)
 #
 # Both make .venv first. They need Python 3.11 or 3.12, make and git.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint types imports trial format clean
+.PHONY: help serve test lint types imports trial conformance format clean
 
 SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
@@ -41,6 +43,9 @@ imports: .venv/installed-test
 
 trial: .venv/installed-test
 	$(BIN)/trial $(TESTS)
+
+conformance: .venv/installed-test
+	$(BIN)/python -m tests.conformance $(if $(URL),--url $(URL)) $(if $(ADAPTER),--adapter $(ADAPTER)) $(ARGS)
 
 format: .venv/installed-test
 	$(BIN)/ruff check --fix

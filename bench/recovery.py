@@ -25,10 +25,10 @@ from pathlib import Path
 
 import attrs
 
-from filedropd.model import Claim, Drop, DropState, Reason
+from filedropd.model import Claim, Drop, DropState, Reason, Transfer
 from filedropd.records import sql
 from filedropd.records.migrations import SCHEMA
-from filedropd.records.rows import claim_row, drop_row
+from filedropd.records.rows import claim_row, drop_row, transfer_row
 from filedropd.records.sqlite_database import Database
 from filedropd.tokens import Token, random_name
 from tests.daemon import PATIENCE, Daemon, eventually
@@ -105,12 +105,14 @@ def fill(data: Path, amounts: Amounts) -> Token:
 
 
 def _available(data: Path, rows: sqlite3.Cursor, now: float, *, claimed: bool) -> None:
-    drop = attrs.evolve(new_drop(now)[1], live=int(claimed))
+    drop = attrs.evolve(new_drop(now)[1], live=int(claimed), opened=int(claimed))
     _add(rows, drop)
     _published(data, drop)
     if claimed:
-        claim = Claim(id=random_name(), drop=drop.key, first=0, length=0, opened_at=now)
-        rows.execute(sql.INSERT_CLAIM, {**claim_row(claim), "number": 1})
+        claim = Claim(id=random_name(), drop=drop.key, number=1, opened_at=now, until=now)
+        transfer = Transfer(id=random_name(), claim=claim.id, first=0, length=drop.extent, reserved=drop.extent)
+        rows.execute(sql.INSERT_CLAIM, claim_row(claim))
+        rows.execute(sql.INSERT_TRANSFER, transfer_row(transfer, drop))
 
 
 def _over(amounts: Amounts, now: float) -> Iterator[Drop]:
@@ -149,6 +151,7 @@ def wrong(daemon: Daemon, amounts: Amounts) -> list[str]:
     """Return what recovery did not do, by the database and the folders, once nothing is due any more."""
     with contextlib.closing(sqlite3.connect(f"file:{daemon.data}/drops.db?mode=ro", uri=True)) as connection:
         (still_open,) = connection.execute("SELECT count(*) FROM claims WHERE state = 'open'").fetchone()
+        (suspended,) = connection.execute("SELECT count(*) FROM claims WHERE state = 'suspended'").fetchone()
         (available,) = connection.execute("SELECT count(*) FROM drops WHERE state = 'available'").fetchone()
         blobs = {blob for (blob,) in connection.execute("SELECT blob FROM drops WHERE state = 'available'")}
     faults = []
@@ -156,7 +159,9 @@ def wrong(daemon: Daemon, amounts: Amounts) -> list[str]:
         faults.append(f"{len(daemon.files('incoming'))} files in incoming/")
     if still_open:
         faults.append(f"{still_open} claims open")
-    if available != (expected := amounts.drops - amounts.claims + amounts.incoming // 2):
+    if suspended != amounts.claims:
+        faults.append(f"{suspended} claims suspended, and not {amounts.claims}")
+    if available != (expected := amounts.drops + amounts.incoming // 2):
         faults.append(f"{available} drops available, and not {expected}")
     if {file.name for file in daemon.files("blobs")} != blobs:
         faults.append("the files in blobs/ are not those of the drops")

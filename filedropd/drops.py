@@ -1,39 +1,54 @@
-"""Drops: upload, look, deliver, revoke.
+"""Drops: upload, look, claim, deliver, revoke.
 
 The order of the steps lives here and nowhere else.  Each step that changes state is durable before
 the next one has an effect that anybody can see: the row is committed before 201 is sent, the claim
-before the first byte, *gone* before the bytes are deleted.
+and each stride before their first byte, *gone* before the bytes are deleted.  Who may have what is
+decided by the rules of :mod:`filedropd.claims`.
 
 What changes state is shielded: a client that leaves ends its own waiting, not our work.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from filedropd.deferreds import Gathering, Happening, shielded
+from filedropd.claims.asking import Granted, InTheWay, Over, Progress, Recipient, Verdict, Wish, ask, reserve, seen
+from filedropd.claims.elapsing import revoked
+from filedropd.claims.ending import confirm, end
+from filedropd.claims.ledger import Ledger
+from filedropd.claims.policy import Policy
+from filedropd.deferreds import Gathering, background, shielded
 from filedropd.errors import Gone, Locked, NotFound, OwnerRequired, PasswordRequired
-from filedropd.model import Claim, ClaimState, Drop, DropState, Outcome, Reason, claim_ended
+from filedropd.model import Drop, Event, Outcome, Touch, Transfer
 from filedropd.passwords import IMPOSSIBLE, Passwords
-from filedropd.tokens import Randomness, Token, random_name, short
+from filedropd.tokens import Randomness, Token, claim_token, random_name, short
+from filedropd.transfers import Sending, Transfers
 from filedropd.upload import Receipt, Terms, Upload
+from filedropd.watching import Watches
 
 if TYPE_CHECKING:
-    from filedropd.interfaces import Exchange, IBlob, IBlobs, ICache, IDelivery, IIncomingBlob, IRecords, Settlement
+    from filedropd.interfaces import Exchange, IBlobs, ICache, IDelivery, IIncomingBlob, IRecords
+    from filedropd.ledgers import Ledgers
     from filedropd.reaper import Reaper
 
 #: Seconds for which a request waits for a claim that is settling.
 SETTLING: Final = 1.5
 #: Seconds after which a client that met somebody else's download may ask again.
 LOCKED_RETRY: Final = 5
+#: Seconds after which one may ask again who met bytes of his own that are on their way, or an outcome that takes long.
+IN_FLIGHT_RETRY: Final = 1
 #: Seconds for which it is remembered that an id was never there, or is gone.
 CACHE_NEVER: Final = 60.0
 CACHE_GONE: Final = 3600.0
+#: Seconds after which who watches a drop is told again how far its transfers are, and that he is still heard.
+PROGRESS: Final = 1.0
+KEEP_ALIVE: Final = 15.0
 
 _NEVER: Final = b"never"
 
@@ -54,6 +69,31 @@ class Rules:
     max_downloads: int = 1000
 
 
+@attrs.frozen(kw_only=True)
+class Visit:
+    """Somebody who may have a drop's bytes, if there is a copy for him.
+
+    :ivar drop: as it was when he came.
+    :ivar claimed: he showed the token of a claim of his.
+    """
+
+    drop: Drop
+    recipient: Recipient
+    claimed: bool
+
+
+@attrs.frozen(kw_only=True)
+class Standing:
+    """Where a drop stands, for its owner.
+
+    :ivar ledger: with what is known, and not yet written down, of transfers that run.
+    :ivar history: what happened to it, in order.
+    """
+
+    ledger: Ledger
+    history: list[Event]
+
+
 class Drops:
     """Everything that can be done with drops.
 
@@ -67,11 +107,13 @@ class Drops:
         self,
         *,
         records: IRecords,
+        ledgers: Ledgers,
         blobs: IBlobs,
         cache: ICache,
         delivery: IDelivery,
         passwords: Passwords,
         reaper: Reaper,
+        transfers: Transfers,
         rules: Rules,
         clock: IReactorTime,
         now: Callable[[], float],
@@ -79,16 +121,19 @@ class Drops:
     ) -> None:
         self.rules = rules
         self._records = records
+        self._ledgers = ledgers
         self._blobs = blobs
         self._cache = cache
         self._delivery = delivery
         self._passwords = passwords
         self._reaper = reaper
+        self._transfers = transfers
         self._clock = clock
         self._now = now
         self._randomness = randomness
-        self._transfers: dict[bytes, set[_Transfer]] = {}
+        self._watches = Watches()
         self._work = Gathering()
+        ledgers.tell(self._watches.tell)
 
     # -- in ---------------------------------------------------------------------------------------
 
@@ -123,36 +168,78 @@ class Drops:
                 await incoming.publish()
             except BaseException:
                 # The row is there and its bytes are not where it says: nobody has the link, end it.
-                await self._records.end(drop.key, Reason.REVOKED, self._now())
+                await self._ledgers.change(drop.key, lambda ledger, now, _: (revoked(ledger, now), None))
                 raise
             self._reaper.expect(drop.due_at)
             self._log.info("drop {drop} kept, {size} bytes", drop=short(drop.key), size=drop.size)
 
     # -- looking ----------------------------------------------------------------------------------
 
-    async def look(self, link: Token, password: bytes | None) -> Drop:
-        """Return the drop behind ``link``, for somebody who shows ``password``.
+    async def view(self, link: Token) -> Drop:
+        """Return the drop behind ``link``, to show what it is and not what is in it.
 
         :raises NotFound: it was never there, or is forgotten.
         :raises Gone: it was there.
+        """
+        drop = await self._there(link)
+        await self._check_gone(drop)
+        return drop
+
+    async def touched(self, drop: Drop, touch: Touch, who: str | None = None) -> None:
+        """Note for the owner that somebody looked."""
+        await shielded(self._ledgers.change(drop.key, lambda ledger, now, _: (ledger.noted(touch, now, who=who), None)))
+
+    async def claimed(self, recipient: Recipient) -> bool:
+        """Tell whether somebody shows the token of a claim of his that is not spent."""
+        if recipient.token is None:
+            return False
+        ledger = await self._ledgers.read(recipient.link.key)
+        return ledger is not None and recipient.shown(ledger) is not None
+
+    async def look(self, recipient: Recipient, password: bytes | None) -> Visit:
+        """Let somebody in who shows ``password``, or the token of a claim of his, which stands for it (rule G).
+
+        :raises NotFound: it was never there, or is forgotten.
+        :raises Gone: it was there, and this is nobody who has a claim left on it.
         :raises PasswordRequired: it has another password, or none was shown; the two take the same time.
             What no password can be is refused without a hash.
         """
-        drop = await self._available(link)
-        if drop.password is not None and (
-            password == IMPOSSIBLE or not await self._passwords.verify(password, drop.password)
+        drop = await self._there(recipient.link)
+        if drop.finished:
+            await self._check_gone(drop)
+        claimed = False
+        if recipient.token is not None or drop.gone(self._now()) is not None:
+            ledger = await self._ledgers.read(drop.key)
+            if ledger is None:
+                raise NotFound
+            drop = ledger.drop
+            claimed = recipient.shown(ledger) is not None
+            reason = drop.gone(self._now())
+            if reason is not None and (drop.finished or not recipient.own(ledger)):
+                raise Gone(reason.value)
+        if (
+            drop.password is not None
+            and not claimed
+            and (password == IMPOSSIBLE or not await self._passwords.verify(password, drop.password))
         ):
             raise PasswordRequired
-        return drop
+        return Visit(drop=drop, recipient=recipient, claimed=claimed)
 
-    async def status(self, link: Token, owner: Token | None) -> tuple[Drop, list[Claim]]:
-        """Return a drop, gone or not, and its claims, to its owner.
+    async def peek(self, visit: Visit, first: int, length: int) -> None:
+        """Return if these bytes could be had now. Takes nothing and waits for nobody.
 
-        :raises NotFound: it was never there, or is forgotten.
-        :raises OwnerRequired: ``owner`` is not its owner's token.
+        :raises Locked: they could not.
+        :raises Gone: it is gone by now.
         """
-        drop = await self._owned(link, owner)
-        return drop, await self._records.claims(drop.key)
+        ledger = await self._ledgers.read(visit.drop.key)
+        if ledger is None:
+            raise NotFound
+        progress = self._transfers.progress(visit.drop.key)
+        _, verdict = ask(ledger, self._wish(visit, first, length), progress, self._now(), self._ledgers.policy)
+        if isinstance(verdict, Over):
+            raise Gone(verdict.reason.value)
+        if not isinstance(verdict, Granted):
+            raise _locked(verdict)
 
     async def ready(self) -> None:
         """Return if drops can be taken and handed out.
@@ -162,7 +249,7 @@ class Drops:
         await self._records.ping()
         await self._blobs.ping()
 
-    async def _available(self, link: Token) -> Drop:
+    async def _there(self, link: Token) -> Drop:
         verdict = await self._cache.get(link.key)
         if verdict is not None:
             raise NotFound if verdict == _NEVER else Gone(verdict.decode("ascii"))
@@ -170,17 +257,61 @@ class Drops:
         if drop is None:
             await self._cache.set(link.key, _NEVER, CACHE_NEVER)
             raise NotFound
-        await self._check_gone(drop)
         return drop
 
     async def _check_gone(self, drop: Drop) -> None:
         reason = drop.gone(self._now())
         if reason is None:
             return
-        # A drop whose time is over by a clock that is put back later is available again.
-        if drop.state is not DropState.AVAILABLE:
+        # Only what is gone for everybody is remembered as gone: not what somebody may still come back for, nor
+        # what is over by a clock that may be put back.
+        if drop.finished:
             await self._cache.set(drop.key, reason.value.encode("ascii"), CACHE_GONE)
         raise Gone(reason.value)
+
+    # -- for the owner ----------------------------------------------------------------------------
+
+    async def status(self, link: Token, owner: Token | None) -> Standing:
+        """Return where a drop stands, gone or not, to its owner.
+
+        :raises NotFound: it was never there, or is forgotten.
+        :raises OwnerRequired: ``owner`` is not its owner's token.
+        """
+        return await self._standing((await self._owned(link, owner)).key)
+
+    async def watch(self, link: Token, owner: Token | None) -> AsyncGenerator[Standing | None, None]:
+        """Return where a drop stands, to its owner, and again whenever that changes, until it is finished.
+
+        Once a second while something is being sent; ``None`` where nothing was to be said for a while.
+
+        :raises FiledropError: as :meth:`status`, before the first.
+        """
+        key = (await self._owned(link, owner)).key
+        return self._standings(key)
+
+    async def _standings(self, key: bytes) -> AsyncGenerator[Standing | None, None]:
+        watch = self._watches.open(key)
+        try:
+            while True:
+                standing = await self._standing(key)
+                yield standing
+                if standing.ledger.drop.finished or watch.over:
+                    return
+                running = any(not transfer.settled for transfer in standing.ledger.transfers)
+                while not await watch.changed(self._clock, PROGRESS if running else KEEP_ALIVE):
+                    if running:
+                        break
+                    yield None
+        finally:
+            self._watches.close(key, watch)
+
+    async def _standing(self, key: bytes) -> Standing:
+        ledger = await self._ledgers.read(key)
+        if ledger is None:
+            raise NotFound
+        # What time has brought and nobody has written down yet is told from the ledger itself.
+        history = await self._records.events(key) + list(ledger.events)
+        return Standing(ledger=seen(ledger, self._transfers.progress(key)), history=history)
 
     async def _owned(self, link: Token, owner: Token | None) -> Drop:
         drop = await self._records.find(link.key)
@@ -190,97 +321,6 @@ class Drops:
             raise OwnerRequired
         return drop
 
-    def locked(self, drop: Drop) -> bool:
-        """Tell whether all the copies of ``drop`` that are left are being downloaded."""
-        return drop.delivered + drop.live >= drop.downloads
-
-    # -- out --------------------------------------------------------------------------------------
-
-    async def deliver(self, drop: Drop, first: int, length: int, exchange: Exchange, begin: Callable[[], None]) -> None:
-        """Hand ``length`` bytes from ``first`` of ``drop`` to whoever is at the other end of ``exchange``.
-
-        A claim is opened before, and ended when it is known what became of the bytes.
-
-        :param begin: called once the claim is open and the bytes are there: writes the answer's head.
-        :raises Locked: somebody else has the copy.
-        :raises Gone: it is gone by now.
-        """
-        await shielded(self._deliver(drop, first, length, exchange, begin))
-
-    async def _deliver(
-        self, drop: Drop, first: int, length: int, exchange: Exchange, begin: Callable[[], None]
-    ) -> None:
-        with self._work:
-            claim = await self._claim(drop, first, length)
-            transfer = _Transfer(exchange)
-            self._transfers.setdefault(drop.key, set()).add(transfer)
-            try:
-                blob = await self._open(drop, claim)
-                outcome = Outcome(acknowledged=0, complete=False)
-                try:
-                    begin()
-                    outcome = await self._delivery.deliver(blob, first, length, transfer)
-                finally:
-                    blob.close()
-                    await self._end_claim(claim, outcome)
-            finally:
-                self._forget_transfer(drop.key, transfer)
-
-    async def _claim(self, drop: Drop, first: int, length: int) -> Claim:
-        """Open a claim. Meets one that is settling with patience: its outcome is this one's answer."""
-        patience = self._clock.seconds() + SETTLING
-        while True:
-            now = self._now()
-            claim = Claim(id=random_name(self._randomness), drop=drop.key, first=first, length=length, opened_at=now)
-            if await self._records.open_claim(claim, now) is not None:
-                return claim
-            current = await self._records.find(drop.key)
-            if current is None:
-                raise NotFound
-            await self._check_gone(current)
-            settling = next((other for other in self._transfers.get(drop.key, ()) if other.settling), None)
-            remaining = patience - self._clock.seconds()
-            if settling is None and self.locked(current):
-                raise Locked(LOCKED_RETRY)
-            if remaining <= 0:
-                raise Locked(1)
-            if settling is not None:
-                await settling.over.within(self._clock, remaining)
-
-    async def _open(self, drop: Drop, claim: Claim) -> IBlob:
-        try:
-            return await self._blobs.open(drop.blob)
-        except BaseException as error:
-            # Nothing was sent: the claim must not cost its recipient anything.
-            await self._records.release_claim(claim.id)
-            if isinstance(error, FileNotFoundError):  # the drop may have ended since it was claimed
-                await self._available_or_gone(drop.key)
-            raise
-
-    async def _end_claim(self, claim: Claim, outcome: Outcome) -> None:
-        drop = await self._records.end_claim(claim.id, outcome, self._now())
-        state = ClaimState.BROKEN if drop is None else claim_ended(claim, outcome, drop.size)
-        self._log.info(
-            "claim {claim} on drop {drop} {state}: {acknowledged} of {length} bytes from {first}",
-            claim=claim.id[:8],
-            drop=short(claim.drop),
-            state=state.value,
-            acknowledged=outcome.acknowledged,
-            length=claim.length,
-            first=claim.first,
-        )
-        if drop is not None and drop.state is DropState.GONE:
-            self._reaper.wake()
-
-    def _forget_transfer(self, key: bytes, transfer: _Transfer) -> None:
-        transfers = self._transfers.get(key, set())
-        transfers.discard(transfer)
-        if not transfers:
-            self._transfers.pop(key, None)
-        transfer.over.happen()
-
-    # -- ends -------------------------------------------------------------------------------------
-
     async def revoke(self, link: Token, owner: Token | None) -> None:
         """Take a drop back at its owner's wish; downloads that are running are broken off.
 
@@ -289,44 +329,160 @@ class Drops:
         :raises Gone: it is gone already.
         """
         drop = await self._owned(link, owner)
-        await self._check_gone(drop)
         await shielded(self._revoke(drop))
 
     async def _revoke(self, drop: Drop) -> None:
-        with self._work:
-            ended = await self._records.end(drop.key, Reason.REVOKED, self._now())
-            if ended is None:
-                await self._available_or_gone(drop.key)
-            for transfer in list(self._transfers.get(drop.key, ())):
-                transfer.abort()
-            self._log.info("drop {drop} revoked", drop=short(drop.key))
-            self._reaper.wake()
+        def taken_back(ledger: Ledger, now: float, _: object) -> tuple[Ledger, Drop]:
+            return (ledger if ledger.drop.finished else revoked(ledger, now)), ledger.drop
 
-    async def _available_or_gone(self, key: bytes) -> None:
-        current = await self._records.find(key)
-        if current is None:
+        with self._work:
+            before = await self._ledgers.change(drop.key, taken_back)
+            if before is None:
+                raise NotFound
+            if before.finished:
+                await self._check_gone(before)
+            self._transfers.abort(drop.key)
+
+    # -- out --------------------------------------------------------------------------------------
+
+    async def claim(self, visit: Visit) -> Token:
+        """Claim a copy for somebody who asks for its bytes next, and return the claim's token.
+
+        :raises Locked: others have the copies.
+        :raises Gone: it is gone by now.
+        """
+        granted = await shielded(self._grant(visit, self._wish(visit, 0, visit.drop.size, claim_only=True)))
+        return claim_token(visit.recipient.link, granted.claim.id)
+
+    async def deliver(
+        self, visit: Visit, first: int, length: int, exchange: Exchange, begin: Callable[[Token], None]
+    ) -> None:
+        """Hand ``length`` bytes from ``first`` to whoever is at the other end of ``exchange``.
+
+        They go out under a claim, which was opened before, or is now; what became of them is recorded.
+
+        :param begin: called with the claim's token once the bytes are there: writes the answer's head.
+        :raises Locked: somebody else has the copy, or these bytes are on their way to the same recipient.
+        :raises Gone: it is gone by now.
+        """
+        await shielded(self._deliver(visit, first, length, exchange, begin))
+
+    async def _deliver(
+        self, visit: Visit, first: int, length: int, exchange: Exchange, begin: Callable[[Token], None]
+    ) -> None:
+        key = visit.drop.key
+        with self._work:
+            granted = await self._grant(visit, self._wish(visit, first, length))
+            if granted.transfer is None:
+                raise RuntimeError("bytes were asked for")
+            sending = Sending(granted.transfer, exchange, partial(self._reserve, key, granted.transfer.id))
+            self._transfers.add(key, sending)
+            outcome: Outcome | None = None
+            try:
+                blob = await self._blobs.open(visit.drop.blob)
+                try:
+                    begin(claim_token(visit.recipient.link, granted.claim.id))
+                    outcome = await self._delivery.deliver(blob, first, length, sending)
+                finally:
+                    blob.close()
+            except FileNotFoundError:  # the drop may have ended since it was claimed
+                await self._check_gone(await self._found(key))
+                raise
+            finally:
+                await self._end(key, sending, sending.given if outcome is None else outcome)
+            if outcome.quiet:
+                background(self._confirm(key, sending), "what follows a download")
+
+    def _wish(self, visit: Visit, first: int, length: int, *, claim_only: bool = False) -> Wish:
+        return Wish(
+            recipient=visit.recipient,
+            claim=random_name(self._randomness),
+            transfer=None if claim_only else random_name(self._randomness),
+            first=first,
+            length=length if visit.drop.size else visit.drop.extent,
+        )
+
+    async def _grant(self, visit: Visit, wish: Wish) -> Granted:
+        """Let the rules decide. Meets what settles with patience: its outcome is this one's answer."""
+        key = visit.drop.key
+        patience = self._clock.seconds() + SETTLING
+        while True:
+            before = self._transfers.of(key)
+            verdict = await self._ledgers.change(key, partial(_asked, wish, self._transfers.progress(key)))
+            if verdict is None:
+                raise NotFound
+            if isinstance(verdict, Granted):
+                return verdict
+            if isinstance(verdict, Over):
+                await self._check_gone(await self._found(key))
+                raise Gone(verdict.reason.value)
+            awaited = _awaited(verdict, dict.fromkeys((*before, *self._transfers.of(key))))
+            if awaited is None:
+                raise _locked(verdict)
+            remaining = patience - self._clock.seconds()
+            if remaining <= 0:
+                raise Locked(IN_FLIGHT_RETRY)
+            await awaited.over.within(self._clock, remaining)
+
+    async def _reserve(self, key: bytes, transfer: str) -> Transfer | None:
+        progress = self._transfers.progress(key)
+        return await self._ledgers.change(key, lambda ledger, *_: reserve(ledger, transfer, progress))
+
+    async def _end(self, key: bytes, sending: Sending, outcome: Outcome) -> None:
+        sending.awaited = True
+        try:
+            await self._ledgers.change(
+                key, lambda ledger, now, policy: (end(ledger, sending.id, outcome, now, policy), None)
+            )
+        finally:
+            self._transfers.remove(key, sending)
+
+    async def _confirm(self, key: bytes, sending: Sending) -> None:
+        """Wait for what follows a settlement by quiet alone, and write it down."""
+        with self._work:
+            kept = await sending.confirmed()
+            await self._ledgers.change(
+                key, lambda ledger, now, policy: (confirm(ledger, sending.id, now, policy, kept=kept), None)
+            )
+
+    async def _found(self, key: bytes) -> Drop:
+        drop = await self._records.find(key)
+        if drop is None:
             raise NotFound
-        await self._check_gone(current)
+        return drop
+
+    # -- the end ----------------------------------------------------------------------------------
+
+    def dismiss(self) -> None:
+        """Let nobody watch any more: the daemon stops."""
+        self._watches.end()
 
     async def stop(self) -> None:
         """Return when all that changes state has ended. Call it when no more requests come."""
         await self._work.empty()
 
 
-class _Transfer:
-    """One answer that is being given, watched for the moment at which it begins to settle."""
+def _asked(
+    wish: Wish, progress: Mapping[str, Progress], ledger: Ledger, now: float, policy: Policy
+) -> tuple[Ledger, Verdict]:
+    return ask(ledger, wish, progress, now, policy)
 
-    def __init__(self, exchange: Exchange) -> None:
-        self._exchange = exchange
-        self.settling = False
-        self.over = Happening()
 
-    async def send(self, data: bytes) -> None:
-        await self._exchange.send(data)
+def _locked(verdict: Verdict) -> Locked:
+    return Locked(IN_FLIGHT_RETRY if isinstance(verdict, InTheWay) else LOCKED_RETRY)
 
-    async def settle(self) -> Settlement:
-        self.settling = True
-        return await self._exchange.settle()
 
-    def abort(self) -> None:
-        self._exchange.abort()
+def _awaited(verdict: Verdict, here: Iterable[Sending]) -> Sending | None:
+    """Return a transfer whose end will soon let the rules decide otherwise, if there is one.
+
+    :param here: those that run here, and those that did when the rules were asked.
+    """
+    if isinstance(verdict, InTheWay):
+        ids = {transfer.id for transfer in verdict.transfers}
+        here = [sending for sending in here if sending.id in ids]
+    awaited = next((sending for sending in here if sending.awaited), None)
+    if awaited is None and isinstance(verdict, InTheWay) and verdict.token:
+        for sending in here:
+            sending.abort()  # superseded
+        awaited = next(iter(here), None)
+    return awaited

@@ -138,13 +138,14 @@ class MethodNotAllowed(FiledropError):
 class Gone(FiledropError):
     """There was a file, and now there is none.
 
-    :ivar reason: ``delivered``, ``expired`` or ``revoked``.
+    :ivar reason: ``delivered``, ``expired``, ``revoked`` or ``abandoned``.
     """
 
     details: ClassVar[dict[str, str]] = {
         "delivered": "The file was downloaded as often as its sender allowed, and is gone.",
         "expired": "The file was kept until its expiry, and is gone. Ask its sender for a new link.",
         "revoked": "The file was taken back by its sender.",
+        "abandoned": "The file's download was begun and given up too often, and it is gone. Ask its sender for a new link.",
     }
 
     def __init__(self, reason: str) -> None:
@@ -191,7 +192,18 @@ class Locked(FiledropError):
 
     def __init__(self, retry_after: int) -> None:
         self.retry_after = retry_after
-        super().__init__("Somebody is downloading this file. If that fails it can be had again: try later.")
+        super().__init__("This file is being downloaded. If that breaks off it can be had again: try later.")
+
+
+class TooManyRequests(FiledropError):
+    """More of something than one client, or all of them together, may do for now.
+
+    :ivar retry_after: seconds after which it makes sense to ask again.
+    """
+
+    def __init__(self, retry_after: int, detail: str = "") -> None:
+        self.retry_after = retry_after
+        super().__init__(detail or f"That was too often. Try again in {retry_after} s.")
 
 
 class RangeNotSatisfiable(FiledropError):

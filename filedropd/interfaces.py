@@ -10,12 +10,19 @@ what must not be cancelled; an implementation need not.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from typing import Protocol
+from collections.abc import AsyncGenerator, Callable, Sequence
+from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
+import attrs
 from zope.interface import Attribute, Interface
 
-from filedropd.model import Claim, Drop, Outcome, Reason
+from filedropd.claims.ledger import Ledger
+from filedropd.model import Drop, Event, Outcome
+
+T = TypeVar("T")
+
+#: From what there is, to what there is to be, and a result. Pure.
+Rule: TypeAlias = Callable[[Ledger], tuple[Ledger, T]]
 
 
 class IRecords(Interface):
@@ -51,49 +58,30 @@ class IRecords(Interface):
     async def has_blob(blob: str) -> bool:
         """Tell whether a drop that is not purged has its bytes in ``blob``."""
 
-    async def claims(key: bytes) -> list[Claim]:
-        """Return the drop's claims in the order in which they were opened."""
+    async def ledger(key: bytes) -> Ledger | None:
+        """Return the drop with its claims and transfers, as of one moment; without events."""
 
-    async def open_claim(claim: Claim, now: float) -> Drop | None:
-        """Open ``claim`` if its drop is available at ``now`` and a copy is free.
+    async def events(key: bytes) -> list[Event]:
+        """Return what was noted of the drop, in order."""
 
-        One conditional statement decides: of any number of callers, in any number of processes, as
-        many succeed as there are free copies (``downloads - delivered - live``).
+    async def change(key: bytes, rule: Rule[T]) -> T | None:
+        """Do with a drop, its claims and its transfers what ``rule`` says, and keep what came of it.
 
-        :returns: the drop with this claim counted as live; ``None`` where nothing was changed.
+        Of any number of callers, in any number of processes, each sees what the one before him left:
+        what is written is written on condition that nothing was changed since it was read.  ``rule`` is
+        called with what there is, and returns what there is to be and this call's result; it may be called
+        again, and on any thread, so it does nothing else.  Where it returns what it was given, nothing is
+        written.
+
+        :returns: the rule's result; ``None`` where there is no such drop.
+        :raises Exception: what ``rule`` raises; nothing was changed.
         """
 
-    async def end_claim(id: str, outcome: Outcome, now: float) -> Drop | None:
-        """End an open claim as :func:`filedropd.model.claim_ended` says, and free what it held.
+    async def change_all(keys: Sequence[bytes], rule: Rule[T]) -> list[T | None]:
+        """Do what :meth:`change` does with each of these drops, in one transaction, and return the results in order."""
 
-        If that makes a delivery (alone, or because the drop's parts now cover the file:
-        :func:`filedropd.model.covered`; those parts become delivered with it), the drop's
-        ``delivered`` grows by one.  If that was the last copy, and the drop is available, it is
-        gone with the reason *delivered* and is due at ``now``.
-
-        :returns: the drop as it is now; ``None`` where the claim is not open or not there.
-        """
-
-    async def release_claim(id: str) -> None:
-        """Take back an open claim of which no byte was sent, as if it had never been opened.
-
-        Does nothing to one that is not open.
-        """
-
-    async def end(key: bytes, reason: Reason, now: float) -> Drop | None:
-        """Make an available drop gone, and due at ``now``.
-
-        :returns: the drop as it is now; ``None`` where it was not available: nothing was changed.
-        """
-
-    async def close_open_claims(now: float) -> int:
-        """End every open claim as if all that it asked for had arrived: after a crash nobody knows.
-
-        Called once before the daemon serves.  A drop without a copy left becomes gone, as in
-        ``end_claim``.
-
-        :returns: how many there were.
-        """
+    async def interrupted() -> list[bytes]:
+        """Return the keys of the drops with transfers: at a start, those that a crash cut off."""
 
     async def due(now: float, limit: int) -> list[Drop]:
         """Return up to ``limit`` drops whose ``due_at`` has come, the most overdue first."""
@@ -102,13 +90,16 @@ class IRecords(Interface):
         """Return the earliest ``due_at``, or ``None`` where there are no drops."""
 
     async def purged(key: bytes, forget_at: float) -> None:
-        """Note that a gone drop's bytes are deleted; it is due again at ``forget_at``. Any other stays as it is."""
+        """Note that a gone drop's bytes are deleted; it is due again at ``forget_at``. Any other stays as it is.
+
+        Who its recipients were is erased.
+        """
 
     async def purge_failed(key: bytes, retry_at: float) -> None:
         """Note that deleting a gone drop's bytes failed; it is due again at ``retry_at``. Any other stays as it is."""
 
     async def forget(key: bytes) -> None:
-        """Delete a purged drop and its claims. Any other stays."""
+        """Delete a purged drop and what hangs on it. Any other stays."""
 
 
 class IIncomingBlob(Interface):
@@ -217,14 +208,47 @@ class IBlobs(Interface):
         """
 
 
+@attrs.frozen
+class Held:
+    """What a cache holds under a key, and for how many seconds more it will."""
+
+    value: bytes
+    left: float
+
+
 class ICache(Interface):
-    """What may be lost at any moment, and is never needed for a right answer. Never raises."""
+    """What may be lost at any moment, and is never needed for a right answer.
+
+    Nothing here raises, and nothing takes long: what cannot be had now is as if it were lost.
+    What is set under a key and what is counted under it are not to be mixed.
+    """
+
+    async def open() -> None:
+        """Begin to use what is behind it, if it is there: it need not be. Returns within a second or two."""
+
+    async def close() -> None:
+        """Give back what is held. A second call does nothing. What is asked for afterwards is lost."""
 
     async def get(key: bytes) -> bytes | None:
         """Return what was last set under ``key``, unless it is lost or over its time."""
 
+    async def held(key: bytes) -> Held | None:
+        """Return what ``get`` does, and how much of its time is left."""
+
     async def set(key: bytes, value: bytes, ttl: float) -> None:
         """Keep ``value`` for at most ``ttl`` seconds."""
+
+    async def add(key: bytes, amount: int, ttl: float) -> int | None:
+        """Count ``amount`` more under ``key``.
+
+        The first addition sets the time to live, and no later one moves it: when it is over, counting
+        begins anew.  Of any number of callers each is told another count.
+
+        :returns: the count by now; ``None`` where nothing can be counted: whether it was is not known.
+        """
+
+    async def forget(key: bytes) -> None:
+        """Keep nothing under ``key``, a count neither. What is away now may come back with it."""
 
 
 class Settlement(Protocol):
@@ -235,8 +259,20 @@ class Settlement(Protocol):
         """Bytes of the body that the recipient's machine has acknowledged and is not known to have dropped."""
 
     @property
+    def sent(self) -> int:
+        """Bytes of the body that may have left this machine."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether any byte of the answer, its head included, may have left this machine."""
+
+    @property
     def complete(self) -> bool:
         """All of the body was acknowledged, and then the recipient closed, asked again or was quiet."""
+
+    @property
+    def quiet(self) -> bool:
+        """He was quiet, and no more is known: see :meth:`Exchange.confirmed`."""
 
 
 class Exchange(Protocol):
@@ -254,8 +290,63 @@ class Exchange(Protocol):
         It never raises for a client that left: that is one of the outcomes.
         """
 
+    def acknowledged(self) -> int:
+        """Return how many bytes of the body the recipient's machine has acknowledged by now."""
+
+    async def confirmed(self) -> bool:
+        """Wait, after a settlement by quiet alone, for the end of the connection or its next request.
+
+        :returns: it came in order, or not within a minute; false: by a reset, which throws unread bytes away.
+        """
+
     def abort(self) -> None:
         """Break the connection off, so that nobody takes what was sent for the whole."""
+
+
+@runtime_checkable
+class Fronted(Exchange, Protocol):
+    """An exchange with a client of a server in front of us, which may be able to send a file by itself."""
+
+    @property
+    def fronted(self) -> bool:
+        """Whether that server sends, of a file that it is told, the bytes that were asked for, and no others."""
+
+    async def hand_over(self, uri: str) -> Settlement:
+        """Answer that it is to send what it knows as ``uri``: the head is sent without a body, and that is all.
+
+        :returns: what became of this answer, once that is known: ``begun``, it may have reached that server;
+            ``complete``, it has.
+        :raises ClientGone: nothing was sent.
+        """
+
+
+@runtime_checkable
+class Handing(Exchange, Protocol):
+    """An exchange whose bytes somebody else can send; :class:`filedropd.transfers.Sending` is one."""
+
+    @property
+    def id(self) -> str:
+        """The transfer's."""
+
+    @property
+    def blob(self) -> str:
+        """The name of the blob whose bytes are sent."""
+
+    async def reserve_all(self) -> bool:
+        """Reserve all that was asked for, so that somebody else can send it.
+
+        :returns: false: nobody else can (see :class:`Fronted`), or another transfer has a part of it under way.
+        """
+
+    async def hand_over(self, uri: str) -> Settlement:
+        """See :class:`Fronted`. From here on all that was asked for counts as sent, unless ``ClientGone`` is raised."""
+
+    def when_aborted(self, call: Callable[[], None]) -> None:
+        """Call ``call`` when it is aborted; what somebody else sends goes on nevertheless."""
+
+
+class StillSending(Exception):
+    """The daemon stops, and somebody else goes on sending: what becomes of it is learnt after the next start."""
 
 
 class IDelivery(Interface):
@@ -267,6 +358,7 @@ class IDelivery(Interface):
         The blob stays its caller's, who closes it.  Ends when it is known what became of them; it does not raise for a recipient that leaves.
 
         :raises OSError: the bytes cannot be read; the connection must be aborted.
+        :raises StillSending: the daemon stops before it is known; the transfer is to be left as it is in the records.
         """
 
 

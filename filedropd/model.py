@@ -1,22 +1,28 @@
-"""What a drop and a claim are, and what may become of them. No I/O.
+"""What a drop, a claim and a transfer are, and what may become of them. No I/O.
 
 A **drop** is one file that was left here, with the rules under which it may be fetched.
-A **claim** is one recipient's right to one copy; it is opened, durably, before the first byte of
-an answer is sent, and ended, durably, once it is known what became of those bytes.
+A **claim** is one recipient's right to one complete copy; it is opened, durably, before the first
+byte of an answer is sent, and outlives the connections on which its bytes go.
+A **transfer** is one answer's body sent under a claim: one range of the file's bytes.
 
-The two tables below are the law: records (SQL) and :mod:`filedropd.drops` make no transition that
-is not in them, and a test holds both to it.
+The two tables below are the law: what is in neither happens nowhere.  :mod:`filedropd.claims` decides
+who moves when, the records keep it, and a test holds the SQL and ``docs/lifecycle.md`` to the tables.
 
-Times are wall-clock seconds since the epoch, sizes and offsets are bytes.
+Times are wall-clock seconds since the epoch, sizes and offsets are bytes.  An empty file has one byte
+to hand over, its head, so that it, too, can be handed out, confirmed and covered: see
+:attr:`Drop.extent`.
 """
 
 from __future__ import annotations
 
 import enum
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import attrs
+
+from filedropd import spans
+from filedropd.spans import Spans
 
 
 class DropState(enum.Enum):
@@ -24,7 +30,7 @@ class DropState(enum.Enum):
 
     #: It can be claimed, as far as copies are free.
     AVAILABLE = "available"
-    #: It cannot be claimed any more; its bytes are deleted or about to be.
+    #: Nobody can claim it any more; those who have claimed it may still come to their end.
     GONE = "gone"
     #: Its bytes are deleted; the row stays as a tombstone that tells the reason.
     PURGED = "purged"
@@ -36,19 +42,35 @@ class Reason(enum.Enum):
     DELIVERED = "delivered"
     EXPIRED = "expired"
     REVOKED = "revoked"
+    #: It was begun, and given up more than half-way, as often as it may be.
+    ABANDONED = "abandoned"
 
 
 class ClaimState(enum.Enum):
     """Where a claim stands."""
 
-    #: Its bytes are on their way, or may be.
+    #: A transfer of its runs.
     OPEN = "open"
-    #: It ended; the recipient has part of the file. Parts that together make the file are a delivery.
-    PART = "part"
-    #: It ended; it counts as a delivered copy, alone or with other parts.
+    #: What it handed out covers the file and a transfer settled; the others that run are awaited, and nothing new starts.
+    COVERED = "covered"
+    #: No transfer of its runs; until its window is over the copy waits for its recipient.
+    SUSPENDED = "suspended"
+    #: It counts as a delivered copy; until its window is over its own recipient, and nobody else, can have the bytes again.
+    PRESUMED = "presumed"
+    #: It is a delivered copy.
     DELIVERED = "delivered"
-    #: It ended; what was sent may not have arrived, so the copy is free again.
-    BROKEN = "broken"
+    #: Its window ended with a hole in what was handed out: the copy is free again.
+    LAPSED = "lapsed"
+
+    @property
+    def live(self) -> bool:
+        """Whether it holds a copy that is not delivered."""
+        return self in {ClaimState.OPEN, ClaimState.COVERED, ClaimState.SUSPENDED}
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is a delivered copy."""
+        return self in {ClaimState.PRESUMED, ClaimState.DELIVERED}
 
 
 #: What may become of a drop. A purged drop is forgotten (its row is deleted) after a while.
@@ -58,12 +80,14 @@ DROP_TRANSITIONS: Mapping[DropState, frozenset[DropState]] = {
     DropState.PURGED: frozenset(),
 }
 
-#: What may become of a claim.
+#: What may become of a claim. One that has handed out nothing is released: its row is deleted.
 CLAIM_TRANSITIONS: Mapping[ClaimState, frozenset[ClaimState]] = {
-    ClaimState.OPEN: frozenset({ClaimState.PART, ClaimState.DELIVERED, ClaimState.BROKEN}),
-    ClaimState.PART: frozenset({ClaimState.DELIVERED}),
+    ClaimState.OPEN: frozenset({ClaimState.COVERED, ClaimState.SUSPENDED, ClaimState.PRESUMED, ClaimState.DELIVERED}),
+    ClaimState.COVERED: frozenset({ClaimState.PRESUMED, ClaimState.DELIVERED}),
+    ClaimState.SUSPENDED: frozenset({ClaimState.OPEN, ClaimState.LAPSED, ClaimState.DELIVERED}),
+    ClaimState.PRESUMED: frozenset({ClaimState.DELIVERED}),
     ClaimState.DELIVERED: frozenset(),
-    ClaimState.BROKEN: frozenset(),
+    ClaimState.LAPSED: frozenset({ClaimState.OPEN}),
 }
 
 
@@ -80,7 +104,10 @@ class Drop:
     :ivar password: an argon2id hash in PHC form, or ``None``.
     :ivar downloads: how many complete copies may be handed out, ever.
     :ivar delivered: how many were.
-    :ivar live: how many claims are open.
+    :ivar live: how many claims hold a copy that is not delivered.
+    :ivar presumed: how many claims are presumed: delivered, and kept for their own recipients.
+    :ivar opened: how many claims were ever opened.
+    :ivar touches: how many events were noted.
     :ivar expires_at: from then on nothing new starts.
     :ivar reason: why it is gone, once it is.
     :ivar gone_at: since when.
@@ -98,6 +125,9 @@ class Drop:
     downloads: int = 1
     delivered: int = 0
     live: int = 0
+    presumed: int = 0
+    opened: int = 0
+    touches: int = 0
     created_at: float
     expires_at: float
     state: DropState = DropState.AVAILABLE
@@ -111,8 +141,34 @@ class Drop:
         """A strong validator (RFC 9110 section 8.8.3), with its quotes: a drop's bytes never change."""
         return '"' + hashlib.sha256(self.blob.encode()).hexdigest()[:32] + '"'
 
+    @property
+    def extent(self) -> int:
+        """Bytes to hand over: its size, and one for the head of an empty file."""
+        return max(self.size, 1)
+
+    @property
+    def whole(self) -> Spans:
+        """All of them."""
+        return spans.of(0, self.extent)
+
+    @property
+    def free(self) -> int:
+        """Copies that nobody has and nobody is getting."""
+        return self.downloads - self.delivered - self.live
+
+    @property
+    def held(self) -> bool:
+        """Whether there is somebody who may still come back for bytes that he has claimed."""
+        return self.live + self.presumed > 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether it is gone for everybody: its bytes can be deleted."""
+        gone = self.state is not DropState.AVAILABLE
+        return gone and (self.reason is Reason.REVOKED or not self.held)
+
     def gone(self, now: float) -> Reason | None:
-        """Return why the drop cannot be fetched at ``now``, or ``None`` where it can be."""
+        """Return why the drop cannot be claimed at ``now``, or ``None`` where it can be."""
         if self.state is not DropState.AVAILABLE:
             return self.reason
         return Reason.EXPIRED if self.expires_at <= now else None
@@ -120,23 +176,119 @@ class Drop:
 
 @attrs.frozen(kw_only=True)
 class Claim:
-    """One recipient's right to a copy of the bytes from ``first`` to ``last``.
+    """One recipient's right to one complete copy.
 
-    :ivar id: random, unique.
+    :ivar id: random, unique; together with the link it makes the claim's token, so it is shown to nobody.
     :ivar drop: the key of its drop.
-    :ivar first: the first byte asked for.
-    :ivar length: how many bytes were asked for, from there.
-    :ivar acknowledged: how many of them, from the first, the recipient is known to have.
+    :ivar number: it was the drop's so-manieth to be opened, from 1.
+    :ivar copy: which of the drop's copies it holds or held, from 0.
+    :ivar recipient: what is stored of the address and the program that opened it; ``None`` where they say nothing.
+    :ivar sent: what its transfers that have ended handed out: first the bytes that may have left once or
+        more often, then those twice or more often, and so on.
+    :ivar confirmed: what its recipient's machine has.
+    :ivar until: when its window ends.
+    :ivar lapses: 1 while it has lapsed after more than half of the file, which counts as an attempt of its copy.
     """
 
     id: str
     drop: bytes
-    first: int
-    length: int
+    number: int
+    copy: int = 0
+    recipient: bytes | None = None
     opened_at: float
     state: ClaimState = ClaimState.OPEN
-    acknowledged: int = 0
+    sent: tuple[Spans, ...] = ()
+    confirmed: Spans = spans.NONE
+    until: float
+    lapses: int = 0
     ended_at: float | None = None
+
+    @property
+    def handed(self) -> Spans:
+        """The bytes that may have left this machine in transfers that have ended."""
+        return self.sent[0] if self.sent else spans.NONE
+
+
+@attrs.frozen(kw_only=True)
+class Transfer:
+    """One answer's body under a claim.
+
+    :ivar id: random, unique.
+    :ivar claim: the id of its claim.
+    :ivar first: the first byte asked for.
+    :ivar length: how many bytes were asked for, from there.
+    :ivar reserved: how many of them may be sent by now; durable before they are.
+    :ivar acknowledged: how many of them, from the first, the recipient's machine has acknowledged.
+    :ivar settling: all was sent, and what became of it is awaited. Known here alone, and not kept.
+    :ivar settled: it settled by quiet alone, and its connection still stands.
+    """
+
+    id: str
+    claim: str
+    first: int
+    length: int
+    reserved: int
+    acknowledged: int = 0
+    settling: bool = False
+    settled: bool = False
+
+    @property
+    def asked(self) -> Spans:
+        """All that it is to send."""
+        return spans.of(self.first, self.first + self.length)
+
+    @property
+    def handed(self) -> Spans:
+        """What may have left this machine by now."""
+        return spans.of(self.first, self.first + self.reserved)
+
+    @property
+    def in_flight(self) -> Spans:
+        """Rule F: what was or may be written, and is not seen to have arrived."""
+        if self.settled:
+            return spans.NONE
+        # What settles is not certain before it has.
+        return self.asked if self.settling else self.unacknowledged
+
+    @property
+    def unacknowledged(self) -> Spans:
+        """What was or may be written and is not acknowledged, whether or not it settles."""
+        return spans.of(self.first + self.acknowledged, self.first + self.reserved)
+
+
+class Touch(enum.Enum):
+    """What can happen to a drop, as its owner is told."""
+
+    OPENED = "opened"  # somebody looked at its page
+    PREVIEWED = "previewed"  # a program that makes previews, or scans, looked at its page
+    CLAIMED = "claimed"
+    RESUMED = "resumed"
+    RECEIVED = "received"  # a part arrived
+    BROKEN = "broken"
+    DELIVERED = "delivered"
+    LAPSED = "lapsed"
+    EXPIRED = "expired"
+    REVOKED = "revoked"
+    ABANDONED = "abandoned"
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """One touch.
+
+    :ivar number: it is the drop's so-manieth, from 1.
+    :ivar claim: the number of the claim that it is about.
+    :ivar offset: the byte at which it happened.
+    :ivar who: the name of a program that makes previews.
+    """
+
+    drop: bytes
+    number: int
+    at: float
+    touch: Touch
+    claim: int | None = None
+    offset: int | None = None
+    who: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -144,30 +296,18 @@ class Outcome:
     """What became of the bytes of one answer.
 
     :ivar acknowledged: bytes of the body that the recipient has for certain, from the first on.
+    :ivar sent: bytes of the body that may have left this machine, from the first on.
+    :ivar begun: some byte of the answer may have left, be it of its head.
     :ivar complete: all of them were acknowledged, and nothing says that they were thrown away.
+    :ivar quiet: the only sign for that is a second without another sign.
     """
 
     acknowledged: int
+    sent: int
+    begun: bool = True
     complete: bool
+    quiet: bool = False
 
 
-def claim_ended(claim: Claim, outcome: Outcome, size: int) -> ClaimState:
-    """Return the state in which ``outcome`` leaves an open ``claim`` on a file of ``size`` bytes.
-
-    It is a law of its own, not of parts together: see :func:`covered` for those.
-    """
-    if outcome.complete and claim.length == size:
-        return ClaimState.DELIVERED
-    if outcome.acknowledged > 0:
-        return ClaimState.PART
-    return ClaimState.BROKEN
-
-
-def covered(parts: Iterable[Claim], size: int) -> bool:
-    """Tell whether what was acknowledged of ``parts``, taken together, is the whole of ``size`` bytes."""
-    end = 0
-    for first, length in sorted((part.first, part.acknowledged) for part in parts):
-        if first > end:
-            return False
-        end = max(end, first + length)
-    return end >= size
+#: The outcome of an answer that was never begun.
+NOTHING_SENT = Outcome(acknowledged=0, sent=0, begun=False, complete=False)

@@ -1,7 +1,7 @@
-"""What must be deleted, and when.
+"""What must be ended and deleted, and when.
 
-Every drop has a time at which it must be looked at next (``due_at``): its expiry, the deletion of
-its bytes, a retry of that, the end of its tombstone.  The reaper keeps one timer, for the earliest
+Every drop has a time at which it must be looked at next (``due_at``): the end of a claim's window, its
+expiry, the deletion of its bytes, a retry of that, the end of its tombstone.  The reaper keeps one timer, for the earliest
 of all.  What it knows is in the records, so it survives a restart.
 """
 
@@ -10,17 +10,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+import attrs
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from filedropd.claims.elapsing import recovered
+from filedropd.claims.ledger import Ledger
+from filedropd.claims.policy import Policy
 from filedropd.deferreds import Gathering, background
-from filedropd.model import Drop, DropState, Reason
+from filedropd.model import Drop, DropState
 from filedropd.tokens import short
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall
 
     from filedropd.interfaces import IBlobs, IRecords
+    from filedropd.ledgers import Ledgers
+    from filedropd.transfers import Transfers
 
 #: Seconds for which a link answers 410 with its reason before it is forgotten (404).
 TOMBSTONE: Final = 30 * 24 * 3600.0
@@ -43,8 +49,19 @@ class Reaper:
 
     _log = Logger()
 
-    def __init__(self, records: IRecords, blobs: IBlobs, clock: IReactorTime, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        records: IRecords,
+        ledgers: Ledgers,
+        blobs: IBlobs,
+        transfers: Transfers,
+        clock: IReactorTime,
+        now: Callable[[], float],
+    ) -> None:
         self._records = records
+        self._ledgers = ledgers
+        self._transfers = transfers
         self._blobs = blobs
         self._clock = clock
         self._now = now
@@ -52,6 +69,7 @@ class Reaper:
         self._run_in_progress = Gathering()
         self._again = False
         self._stopped = True
+        ledgers.tell(lambda drop: self.expect(drop.due_at))
 
     async def recover(self) -> None:
         """Put right what the last stop left half-done. Call it before anything is served."""
@@ -62,9 +80,15 @@ class Reaper:
             else:
                 await self._blobs.abandon(blob)
                 self._log.info("upload {blob} was not complete: deleted", blob=blob)
-        closed = await self._records.close_open_claims(self._now())
-        if closed:
-            self._log.warn("{closed} downloads were cut off by the last stop; they count as delivered", closed=closed)
+        interrupted = await self._records.interrupted()
+        for first in range(0, len(interrupted), _BATCH):
+            batch = interrupted[first : first + _BATCH]
+            await self._ledgers.change_all(batch, lambda *ledger: (recovered(*ledger), None))
+        if interrupted:
+            self._log.warn(
+                "downloads of {interrupted} drops were cut off by the last stop; their recipients can go on with them",
+                interrupted=len(interrupted),
+            )
 
     def start(self) -> None:
         """Begin to delete what is due."""
@@ -78,7 +102,7 @@ class Reaper:
         await self._run_in_progress.empty()
 
     def wake(self) -> None:
-        """Look now: something has become due."""
+        """Look now."""
         if self._stopped:
             return
         if len(self._run_in_progress):
@@ -88,8 +112,12 @@ class Reaper:
         background(self._run(), "the reaper")
 
     def expect(self, at: float) -> None:
-        """Note that something will be due at ``at``, in seconds since the epoch."""
-        if not self._stopped:
+        """Note that something will be due at ``at``, in seconds since the epoch; look now where it is."""
+        if self._stopped:
+            return
+        if at <= self._now():
+            self.wake()
+        else:
             self._arm(at)
 
     async def _run(self) -> None:
@@ -105,6 +133,7 @@ class Reaper:
             except Exception as error:  # noqa: BLE001 - the reaper must outlive whatever its stores do
                 self._log.failure("deleting is put off for {seconds} s: {error}", seconds=RECORDS_RETRY, error=error)
                 next_due = self._now() + RECORDS_RETRY
+                self._again = False  # whoever woke it meanwhile waits, too
         if self._again:
             self.wake()
         elif not self._stopped and next_due is not None:
@@ -115,11 +144,11 @@ class Reaper:
         if drop.state is DropState.PURGED:
             await self._records.forget(drop.key)
             return
-        if drop.state is DropState.AVAILABLE:
-            ended = await self._records.end(drop.key, Reason.EXPIRED, now)
-            if ended is None:  # somebody else ended it just now; it is due again
+        if not drop.finished:
+            current = await self._ledgers.change(drop.key, _looked_at)
+            if current is None or not current.finished:
                 return
-            self._log.info("drop {drop} expired", drop=short(drop.key))
+        self._transfers.abort(drop.key)
         try:
             await self._blobs.delete(drop.blob)
         except OSError as error:
@@ -150,3 +179,8 @@ class Reaper:
         timer, self._timer = self._timer, None
         if timer is not None:
             timer.cancel()
+
+
+def _looked_at(ledger: Ledger, _now: float, _policy: Policy) -> tuple[Ledger, Drop]:
+    """Change nothing but what time has brought, and when there is something to do next."""
+    return attrs.evolve(ledger), ledger.drop

@@ -25,6 +25,7 @@ from twisted.python.failure import Failure
 
 from filedropd.blobs.disk import DiskBlobs
 from filedropd.cache.memory import MemoryCache
+from filedropd.claims.policy import Policy
 from filedropd.config import Config, Options
 from filedropd.deferreds import Happening, background
 from filedropd.delivery.stream import StreamDelivery
@@ -34,12 +35,14 @@ from filedropd.http.head import Limits
 from filedropd.http.interfaces import Timeouts
 from filedropd.http.server import HTTPFactory
 from filedropd.interfaces import StoreUnusable
+from filedropd.ledgers import Ledgers
 from filedropd.logs import destination, observer
 from filedropd.notify import Notifier
 from filedropd.passwords import Argon2id, Passwords
 from filedropd.process import CANNOT_START, NOT_IN_ORDER, Process
 from filedropd.reaper import Reaper
 from filedropd.records.sqlite import SQLiteRecords
+from filedropd.transfers import Transfers
 from filedropd.web.access import AccessLog
 from filedropd.web.api import API
 from filedropd.web.problems import refusal
@@ -86,9 +89,20 @@ class Daemon(Service):
             Argon2id(memory=config.password_memory, time=config.password_time),
             parallel=config.password_parallel,
         )
-        self._reaper = Reaper(self._records, self._blobs, reactor, time.time)
+        policy = Policy(window=config.resume_window, max_attempts=config.max_attempts)
+        ledgers, transfers = Ledgers(self._records, policy, time.time), Transfers()
+        self._reaper = Reaper(
+            records=self._records,
+            ledgers=ledgers,
+            blobs=self._blobs,
+            transfers=transfers,
+            clock=reactor,
+            now=time.time,
+        )
         self._drops = Drops(
             records=self._records,
+            ledgers=ledgers,
+            transfers=transfers,
             blobs=self._blobs,
             cache=MemoryCache(reactor),
             delivery=StreamDelivery(),
@@ -108,7 +122,7 @@ class Daemon(Service):
 
     def _make_http(self) -> HTTPFactory:
         config = self._config
-        api = API(self._drops, prefix=config.api_prefix, public_url=config.public_url, now=time.time)
+        api = API(self._drops, prefix=config.api_prefix, public_url=config.public_url)
         access = AccessLog(self._reactor.seconds)
         return HTTPFactory(
             api.resource(),
@@ -245,6 +259,7 @@ class Daemon(Service):
             await maybeDeferred(port.stopListening)
 
     async def _drain(self) -> None:
+        self._drops.dismiss()
         broken = await self._http.drain(self._config.drain)
         if broken:
             _log.warn("{broken} transfers were broken off", broken=broken)

@@ -53,10 +53,35 @@ class Token:
         """Tell whether this token is the one stored as ``key``, in time that does not depend on it."""
         return hmac.compare_digest(self.key, key)
 
+    def same(self, other: Token) -> bool:
+        """Tell whether the two are one, in time that does not depend on it."""
+        return hmac.compare_digest(self.text, other.text)
+
     def __repr__(self) -> str:
         return f"<Token {short(self.key)}>"
 
     __str__ = __repr__
+
+
+def claim_token(link: Token, claim: str) -> Token:
+    """Return the token of the claim whose id is ``claim`` on the drop behind ``link``.
+
+    It is made of both, and stored nowhere: who has the records lacks the link, and who has the link lacks
+    the id.
+    """
+    return Token(_derived(link, "claim", claim).hex()[: 2 * TOKEN_BYTES])
+
+
+def recipient_key(link: Token, source: str) -> bytes:
+    """Return what is stored of ``source``, which says who asks for ``link`` without a token.
+
+    Without the link nobody can find out the source by trying.
+    """
+    return _derived(link, "recipient", source)
+
+
+def _derived(link: Token, use: str, text: str) -> bytes:
+    return hmac.digest(link.text.encode("ascii"), f"{use}\n{text}".encode("utf-8", "surrogateescape"), "sha256")
 
 
 def short(key: bytes) -> str:

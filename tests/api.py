@@ -7,18 +7,23 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from filedropd.http.server import HTTPFactory
 from filedropd.testing import Response, Wire, request
+from filedropd.testing.wire import CLIENT
 from filedropd.web.access import AccessLog
 from filedropd.web.api import API
 from filedropd.web.problems import refusal
 from tests.support import Core
 
 FILE: Final = "/api/v1.0/file"
+#: Where another recipient is than the one who asks unless said otherwise.
+ELSEWHERE: Final = IPv4Address("TCP", "192.0.2.7", 50_000)
 BOUNDARY: Final = "boundary7MA4YWxk"
 
 
@@ -48,7 +53,7 @@ class APITestCase(TestCase):
 
     def setUp(self) -> None:
         self.core = Core()
-        self.api = API(self.core.drops, prefix=self.prefix, public_url=self.public_url, now=self.core.wall)
+        self.api = API(self.core.drops, prefix=self.prefix, public_url=self.public_url)
         access = AccessLog(self.core.clock.seconds)
         self.factory = HTTPFactory(
             self.api.resource(), self.core.clock, refusal=refusal, answered=access.answered, refused=access.refused
@@ -62,10 +67,16 @@ class APITestCase(TestCase):
         self.addCleanup(lambda: Deferred.fromCoroutine(self.core.passwords.stop()))
 
     def ask(
-        self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        *,
+        client: IAddress = CLIENT,
     ) -> Response:
         """Ask on a connection of its own, close it, and return the answer, which comes at once."""
-        wire = Wire(self.factory)
+        wire = Wire(self.factory, client=client)
         wire.send(request(method, target, headers, body))
         wire.close()
         (answer,) = wire.responses(method)
@@ -73,10 +84,16 @@ class APITestCase(TestCase):
         return answer
 
     async def ask_slowly(
-        self, method: str, target: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
+        self,
+        method: str,
+        target: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        *,
+        client: IAddress = CLIENT,
     ) -> Response:
         """Ask as :meth:`ask` does, for an answer that threads work on."""
-        wire = Wire(self.factory)
+        wire = Wire(self.factory, client=client)
         wire.send(request(method, target, headers, body))
         while not wire.responses(method):
             await deferLater(reactor, 0, wire.run)
@@ -108,4 +125,4 @@ class APITestCase(TestCase):
     def assertNothingKept(self) -> None:
         """Neither bytes nor rows are there."""
         self.assertEqual(({}, {}), (dict(self.core.stored.incoming), dict(self.core.stored.published)))
-        self.assertEqual({}, self.core.kept._tables.drops)
+        self.assertEqual([], self.core.rows())

@@ -102,7 +102,7 @@ class BadInputTestCase(APITestCase):
     def use_rules(self, rules: Rules) -> None:
         """Serve another core, with these rules."""
         self.core = Core(rules=rules)
-        self.api = API(self.core.drops, prefix=self.prefix, public_url=self.public_url, now=self.core.wall)
+        self.api = API(self.core.drops, prefix=self.prefix, public_url=self.public_url)
         self.serve()
 
     def _log(self, event: LogEvent) -> None:
@@ -163,7 +163,7 @@ class BadInputTestCase(APITestCase):
     @property
     def kept(self) -> int:
         """How many drops there are, those that are gone included."""
-        return len(self.core.kept._tables.drops)
+        return len(self.core.rows())
 
     def assertLogIsClean(self) -> None:
         """Every line of the log is one line, and shows nothing that is not printable ASCII."""

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from tests.crash_world import Answer, Left, World, content
+from tests.crash_world import RECIPIENTS, Answer, Left, World, content
 from tests.daemon import PATIENCE
 
 API: Final = "/api/v1.0/file"
@@ -24,12 +24,14 @@ SMALLEST, LARGEST = 0, 22
 #: What a reader that does not read on lets the kernel keep for it; a file that then must stay unread to its end.
 _NARROW: Final = 8 * 1024
 _WIDE: Final = 32 * _NARROW
+#: So much read, it was no probe: the copy waits.
+_PROBE: Final = 64 * 1024
 _BOUNDARY: Final = "kF3dropCrash"
 _PIECE: Final = 64 * 1024
 
 
-def connected(port: int, *, narrow: bool = False) -> http.client.HTTPConnection:
-    """Connect; ``narrow`` for somebody who takes little at a time.
+def connected(port: int, who: str = RECIPIENTS[0], *, narrow: bool = False) -> http.client.HTTPConnection:
+    """Connect from ``who``; ``narrow`` for somebody who takes little at a time.
 
     :raises OSError: nobody listens.
     """
@@ -39,6 +41,7 @@ def connected(port: int, *, narrow: bool = False) -> http.client.HTTPConnection:
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _NARROW)
     connection.sock.settimeout(PATIENCE)
     try:
+        connection.sock.bind((who, 0))
         connection.sock.connect(("127.0.0.1", port))
     except BaseException:
         connection.close()
@@ -46,11 +49,11 @@ def connected(port: int, *, narrow: bool = False) -> http.client.HTTPConnection:
     return connection
 
 
-def get(connection: http.client.HTTPConnection, path: str) -> Answer:
-    """Ask for ``path``; whatever becomes of the connection, it tells what came."""
+def get(connection: http.client.HTTPConnection, path: str, first: int = 0) -> Answer:
+    """Ask for ``path``, from byte ``first`` on; whatever becomes of the connection, it tells what came."""
     answer, body = Answer(0), bytearray()
     try:
-        connection.request("GET", path)
+        connection.request("GET", path, headers={"Range": f"bytes={first}-"} if first else {})
         response = connection.getresponse()
         answer = Answer(response.status)
         while piece := response.read(_PIECE):
@@ -77,7 +80,7 @@ class Client:
         actions = (self.leave, self.leave_half, self.fetch, self.break_off, self.take_back)
         while not ended.is_set():
             try:
-                self._random.choices(actions, (40, 8, 35, 12, 5))[0]()
+                self._random.choices(actions, (35, 5, 30, 25, 5))[0]()
             except (OSError, http.client.HTTPException):
                 self._world.count("client cut off")
                 return
@@ -100,7 +103,7 @@ class Client:
         if answer.status != 201:
             self._world.fault(f"an upload was answered with {answer.status}: {told}")
             return None
-        drop = Left(str(urlsplit(told["url"]).path), told["owner_token"], seed, size, downloads, downloads)
+        drop = Left(str(urlsplit(told["url"]).path), told["owner_token"], seed, size, downloads)
         self._world.add(drop, way)
         return drop
 
@@ -119,44 +122,70 @@ class Client:
         """Fetch some drop, one that should be gone too."""
         with self._world.taken() as drop:
             if drop is not None:
-                self.fetch_this(drop, narrow=self._random.random() < 0.25)
+                self.fetch_this(drop, self._somebody(), narrow=self._random.random() < 0.25)
 
-    def fetch_this(self, drop: Left, *, narrow: bool = False) -> None:
+    def fetch_this(self, drop: Left, who: str = RECIPIENTS[0], *, narrow: bool = False) -> None:
         """Fetch a drop that nobody else acts on."""
-        with contextlib.closing(connected(self._port, narrow=narrow)) as connection:
-            self._world.asked(drop)
-            self._world.answered(drop, get(connection, drop.path))
+        deadline = time.monotonic() + PATIENCE
+        while not self._fetched(drop, who, time.monotonic() > deadline, narrow=narrow):
+            time.sleep(0.05)  # what was before has its end written down
+
+    def _fetched(self, drop: Left, who: str, last: bool, *, first: int = 0, narrow: bool = False) -> bool:
+        locked = 423 in {verdict.status for verdict in drop.verdicts(who)}
+        with contextlib.closing(connected(self._port, who, narrow=narrow)) as connection:
+            self._world.asked(drop, who)
+            answer = get(connection, drop.path, first)
+        if answer.status == 423 and not locked and not last:
+            drop.states = drop.before
+            return False
+        self._world.answered(drop, who, answer, first)
+        return True
 
     def break_off(self) -> None:
-        """Begin to fetch a drop, reset the connection, and look whether the drop can be had again."""
+        """Begin to fetch a drop, reset the connection, look whether it can be had again, and perhaps go on."""
         with self._world.taken() as drop:
             if drop is None or drop.size < _WIDE:
                 return
-            with contextlib.closing(connected(self._port, narrow=True)) as connection:
-                self._world.asked(drop)
+            who, early = self._somebody(), self._random.random() < 0.5
+            read = 0 if early else _PROBE
+            with contextlib.closing(connected(self._port, who, narrow=True)) as connection:
+                self._world.asked(drop, who)
                 connection.request("GET", drop.path)
-                status = connection.getresponse().status
+                response = connection.getresponse()
+                came = response.read(read)
                 connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            if status != 200:
-                drop.at_least += 1
-                self._world.refused(drop, status)
+            if response.status != 200:
+                self._world.refused(drop, who, response.status)
+            elif len(came) < read:
+                return  # the daemon was killed
             else:
-                self._world.count("download broken off")
-                self._look_again(drop)
+                self._world.broken_off(drop, who, early=early)
+                self._look_again(drop, who)
+                if came and self._random.random() < 0.5:
+                    self._go_on(drop, who, came)
 
-    def _look_again(self, drop: Left) -> None:
+    def _look_again(self, drop: Left, who: str) -> None:
+        """Wait until the end of a download is noticed, and look what is told of it."""
         deadline = time.monotonic() + PATIENCE
-        while (status := self._head(drop)) == 423 and time.monotonic() < deadline:
+        while (status := self._head(drop, who)) == 423 and time.monotonic() < deadline:
             time.sleep(0.01)
-        if status == 200:
-            drop.at_least = max(1, drop.at_least)
-        elif drop.at_most == 1:
-            self._world.fault(f"{drop.path} was broken off, and is lost: {status}")
+        self._world.looked(drop, who, status)
+        other = self._somebody()
+        self._world.looked(drop, other, self._head(drop, other))
 
-    def _head(self, drop: Left) -> int:
-        with contextlib.closing(connected(self._port)) as connection:
+    def _head(self, drop: Left, who: str) -> int:
+        with contextlib.closing(connected(self._port, who)) as connection:
             connection.request("HEAD", drop.path)
             return connection.getresponse().status
+
+    def _go_on(self, drop: Left, who: str, came: bytes) -> None:
+        """Fetch the rest."""
+        if not drop.content().startswith(came):
+            self._world.fault(f"{drop.path} came with other bytes, and was broken off")
+        self._fetched(drop, who, last=True, first=len(came))
+
+    def _somebody(self) -> str:
+        return self._random.choice(RECIPIENTS)
 
     def take_back(self) -> None:
         """Revoke some drop."""
@@ -166,17 +195,12 @@ class Client:
 
     def take_back_this(self, drop: Left) -> None:
         """Revoke a drop that nobody else acts on."""
-        before = attrs.evolve(drop)
         with contextlib.closing(connected(self._port)) as connection:
-            drop.at_least, drop.reasons = 0, drop.reasons | {"revoked"}
+            self._world.taking_back(drop)
             connection.request("DELETE", drop.path, headers={"Authorization": f"Bearer {drop.owner}"})
-            status = connection.getresponse().status
-        if status == 204:
-            self._world.count("revoked")
-            drop.at_most, drop.reasons = 0, frozenset({"revoked"})
-        else:
-            drop.at_least, drop.reasons = before.at_least, before.reasons
-            self._world.refused(drop, status)
+            response = connection.getresponse()
+            body = response.read()
+            self._world.took_back(drop, Answer(response.status, body, whole=True))
 
 
 def _send_file(connection: http.client.HTTPConnection, way: str, data: bytes, downloads: int) -> None:

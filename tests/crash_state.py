@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from tests.crash_load import Client
-from tests.crash_world import World
+from tests.crash_world import RECIPIENTS, World
 from tests.daemon import Daemon, eventually
 
 #: What may lie in the data directory.
@@ -24,29 +24,57 @@ def rows(daemon: Daemon, statement: str) -> list[Any]:
 
 
 def quiet(daemon: Daemon) -> bool:
-    """Tell whether no download runs, and the bytes of all that is gone are deleted, as far as the rows tell."""
-    return not rows(daemon, "SELECT 1 FROM drops WHERE state = 'gone' OR live > 0")
+    """Tell whether no download runs, and the bytes of all that is finished are deleted, as far as the rows tell."""
+    finished = "SELECT 1 FROM drops WHERE state = 'gone' AND (reason = 'revoked' OR live + presumed = 0)"
+    return not rows(daemon, "SELECT 1 FROM transfers") and not rows(daemon, finished)
+
+
+#: Drops whose counts are not those of their claims.
+_MISCOUNTED: Final = """
+    SELECT live, presumed, delivered FROM drops WHERE state <> 'purged' AND (live, presumed, delivered) <> (
+        SELECT COUNT(*) FILTER (WHERE claims.state IN ('open', 'covered', 'suspended')),
+               COUNT(*) FILTER (WHERE claims.state = 'presumed'),
+               COUNT(*) FILTER (WHERE claims.state IN ('presumed', 'delivered'))
+        FROM claims WHERE claims."drop" = drops.key
+    )
+"""
+
+
+#: What no claim or transfer of a daemon that has just started may be, and what to call it.
+_NOT_PUT_RIGHT: Final = {
+    "transfers run": "SELECT * FROM transfers",
+    "claims are open": "SELECT * FROM claims WHERE state IN ('open', 'covered')",
+    "claims wait for nobody": "SELECT * FROM claims WHERE state IN ('suspended', 'presumed') AND until <= opened_at",
+    "the claims of drops are miscounted": _MISCOUNTED,
+}
 
 
 def left_behind(daemon: Daemon) -> Iterator[str]:
     """Say what a daemon that has just started has not put right."""
-    known = dict(rows(daemon, "SELECT blob, size FROM drops WHERE state <> 'purged'"))
-    available = {blob for (blob,) in rows(daemon, "SELECT blob FROM drops WHERE state = 'available'")}
-    if rows(daemon, "SELECT 1 FROM claims WHERE state = 'open'") or rows(daemon, "SELECT 1 FROM drops WHERE live > 0"):
-        yield "a claim is open"
+    for what, statement in _NOT_PUT_RIGHT.items():
+        if found := rows(daemon, statement):
+            yield f"{what}: {found}"
     if len(found := list((daemon.data / "incoming").iterdir())) != 1 or daemon.files("incoming"):
         yield f"incoming/ has {found}, {daemon.files('incoming')}"
-    files = dict(sizes(daemon.files("blobs")))
-    if unknown := files.keys() - known.keys():
-        yield f"no row knows {unknown}"
-    if missing := available - files.keys():
-        yield f"the bytes of {missing} are not there"
-    if wrong := {blob for blob in available & files.keys() if files[blob] != known[blob]}:
-        yield f"{wrong} are not as long as their rows say"
     if others := {entry.name for entry in daemon.data.iterdir()} - _ENTRIES:
         yield f"the data directory has {others}"
     if (told := rows(daemon, "PRAGMA integrity_check")) != [("ok",)]:
         yield f"the database is damaged: {told}"
+    yield from _misplaced(daemon)
+
+
+def _misplaced(daemon: Daemon) -> Iterator[str]:
+    """Say in what the files of all drops are not what their rows say."""
+    known = dict(rows(daemon, "SELECT blob, size FROM drops WHERE state <> 'purged'"))
+    kept = "state = 'available' OR (state = 'gone' AND reason <> 'revoked' AND live + presumed > 0)"
+    needed = {blob for (blob,) in rows(daemon, f"SELECT blob FROM drops WHERE {kept}")}
+    files = dict(sizes(daemon.files("blobs")))
+    if unknown := files.keys() - known.keys():
+        yield f"no row knows {unknown}"
+    if missing := needed - files.keys():
+        yield f"the bytes of {missing} are not there"
+    if wrong := {blob for blob in needed & files.keys() if files[blob] != known[blob]}:
+        yield f"{wrong} are not as long as their rows say"
 
 
 def sizes(files: list[Path]) -> Iterator[tuple[str, int]]:
@@ -67,13 +95,12 @@ def recovered(daemon: Daemon, world: World, chance: random.Random) -> None:
     for drop in world.drops():
         if drop.certain and chance.random() < 0.5:
             continue
-        client.fetch_this(drop)
-        if not drop.certain:
-            client.fetch_this(drop)
-        if drop.at_most == 0 and chance.random() < 0.3:
-            client.fetch_this(drop)  # once more, and then no more
+        for who in chance.sample(RECIPIENTS, chance.randint(1, len(RECIPIENTS))):
+            if drop.states:
+                client.fetch_this(drop, who)
+        if not drop.states or (drop.exhausted and chance.random() < 0.3):
             world.forget(drop)
     eventually(lambda: quiet(daemon), "the bytes of all that is gone are deleted")
-    kept = {blob for (blob,) in rows(daemon, "SELECT blob FROM drops WHERE state = 'available'")}
+    kept = {blob for (blob,) in rows(daemon, "SELECT blob FROM drops WHERE state <> 'purged'")}
     if (there := {file.name for file in daemon.files("blobs")}) != kept:
         world.fault(f"in blobs/ too much: {there - kept}, too little: {kept - there}")

@@ -1,8 +1,8 @@
 """What the clients of a daemon know of its drops, while the daemon may be killed at any moment.
 
 Each acts on drops that nobody else acts on at that moment, so what it sees is all that there is to
-know.  Of every drop the :class:`World` holds how many copies are left at least, and at most: the two
-differ where an answer was awaited when the daemon was killed, until somebody asks.
+know.  Of every drop the :class:`World` holds what may have become of it (:mod:`tests.crash_claims`):
+several things, where an answer was awaited when the daemon was killed, until somebody asks.
 """
 
 from __future__ import annotations
@@ -12,9 +12,16 @@ import json
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Final
 
 import attrs
+
+from tests.crash_claims import State, Verdict, crashed, cut, later, rest, taken_back, verdicts, whole
+
+#: From where they ask: each is a recipient of his own.
+RECIPIENTS: Final = ("127.0.0.1", "127.0.0.2", "127.0.0.3")
 
 
 @attrs.define
@@ -25,23 +32,32 @@ class Left:
     :ivar owner: its owner's token.
     :ivar seed: makes its content again (:meth:`content`).
     :ivar size: in bytes.
-    :ivar at_least: copies that can be had for certain.
-    :ivar at_most: copies that may be had.
-    :ivar reasons: for which it may be gone.
+    :ivar downloads: how many copies there are.
+    :ivar states: what may have become of it; none: what it did was against the rules.
+    :ivar before: likewise before the request whose answer is awaited.
     """
 
     path: str
     owner: str
     seed: int
     size: int
-    at_least: int
-    at_most: int
-    reasons: frozenset[str] = frozenset({"delivered"})
+    downloads: int
+    states: frozenset[State] = frozenset({State()})
+    before: frozenset[State] = frozenset()
 
     @property
     def certain(self) -> bool:
-        """Whether it is known how many copies are left."""
-        return self.at_least == self.at_most
+        """Whether it is known what became of it."""
+        return len(self.states) == 1
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether nobody can get anything of it any more."""
+        return all({verdict.status for verdict in self.verdicts(who)} <= {410} for who in RECIPIENTS)
+
+    def verdicts(self, who: str) -> Iterator[Verdict]:
+        """Yield with what ``who`` may be answered now."""
+        return (verdict for state in later(self.states) for verdict in verdicts(state, self.downloads, who))
 
     def content(self) -> bytes:
         """Return its bytes."""
@@ -110,7 +126,7 @@ class World:
         try:
             yield drop
         finally:
-            if drop is not None:
+            if drop is not None and drop.states:
                 with self._lock:
                     self._drops.append(drop)
 
@@ -141,41 +157,87 @@ class World:
 
     # -- what an answer means ---------------------------------------------------------------------
 
-    def asked(self, drop: Left) -> None:
-        """Note that a GET is about to be sent: until its answer is known, it may have taken a copy."""
-        drop.at_least -= 1
+    def crashed(self) -> None:
+        """Note that the daemon was killed."""
+        with self._lock:
+            for drop in self._drops:
+                drop.states = crashed(drop.states)
 
-    def answered(self, drop: Left, answer: Answer) -> None:
-        """Note what came of a GET, and judge it."""
-        if answer.status == 200 and answer.whole:
-            self._whole(drop, answer.body)
-        elif answer.status in {404, 410, 423} and answer.whole:
-            drop.at_least += 1  # it took nothing
-            self.refused(drop, answer.status, answer.reason)
-        elif answer.status not in {0, 200}:
-            self.fault(f"{drop.path} was answered with {answer.status}: {answer.body[:200]!r}")
-        elif not drop.content().startswith(answer.body):
-            self.fault(f"{drop.path} came with other bytes, and broke off")
-        else:
+    def asked(self, drop: Left, who: str) -> None:
+        """Note that a GET is about to be sent: until its answer is known, it may have begun something."""
+        drop.before = drop.states
+        drop.states |= self._granted(drop, who, cut)
+
+    def answered(self, drop: Left, who: str, answer: Answer, first: int = 0) -> None:
+        """Note what came of a GET from byte ``first`` on, and judge it."""
+        if answer.status in {200, 206} and answer.whole:
+            self.count("whole copy" if answer.status == 200 else "rest of a copy")
+            if answer.body != drop.content()[first:]:
+                self.fault(f"{drop.path} came with other bytes")
+            self._now(
+                drop, self._granted(drop, who, whole if answer.status == 200 else rest), f"{answer.status} to {who}"
+            )
+        elif answer.status in {200, 206}:
             self.count("GET without an end")
+            if not drop.content()[first:].startswith(answer.body):
+                self.fault(f"{drop.path} came with other bytes, and broke off")
+            self._now(drop, self._granted(drop, who, cut), f"{answer.status} to {who}, broken off")
+        elif answer.status == 0:
+            self.count("GET without an answer")
+        else:
+            self.refused(drop, who, answer.status, answer.reason)
 
-    def refused(self, drop: Left, status: int, reason: str = "") -> None:
-        """Note that a request for a drop was answered with ``status`` instead of what it asked for, and judge that."""
+    def broken_off(self, drop: Left, who: str, *, early: bool) -> None:
+        """Note that a download was broken off by its client, whose head had come."""
+        self.count("download broken off")
+        self._now(drop, self._granted(drop, who, partial(cut, early=early)), f"200 to {who}, and broken off by him")
+
+    def refused(self, drop: Left, who: str, status: int, reason: str = "") -> None:
+        """Note that a GET was answered with ``status`` instead of bytes, and judge that."""
         self.count(f"refused: {status} {reason}".rstrip())
-        if drop.at_least > 0:
-            self.fault(f"{drop.path} is lost: {status} {reason}")
-        if status == 404:
-            self.fault(f"{drop.path} is forgotten")
-        elif status == 410:
-            drop.at_least = drop.at_most = 0
-            if reason and reason not in drop.reasons:
-                self.fault(f"{drop.path} is gone for a wrong reason: {reason}")
+        possible = frozenset(
+            state
+            for state in later(drop.before)
+            for verdict in verdicts(state, drop.downloads, who)
+            if verdict.status == status and reason in {"", verdict.reason}
+        )
+        self._now(drop, possible, f"{status} {reason} to {who}")
 
-    def _whole(self, drop: Left, body: bytes) -> None:
-        self.count("whole copy")
-        if body != drop.content():
-            self.fault(f"{drop.path} came with other bytes")
-        if drop.at_most < 1:
-            self.fault(f"{drop.path} was handed out though it was gone, as {'/'.join(drop.reasons)}")
-        drop.at_most -= 1
-        drop.at_least = max(0, min(drop.at_least, drop.at_most))
+    def looked(self, drop: Left, who: str, status: int) -> None:
+        """Note what came of a HEAD, and judge that."""
+        if status not in {verdict.status for verdict in drop.verdicts(who)}:
+            self._now(drop, frozenset(), f"{status} to a HEAD of {who}")
+
+    def taking_back(self, drop: Left) -> None:
+        """Note that a DELETE is about to be sent."""
+        drop.before = drop.states
+        drop.states |= {after for state in drop.states for _, _, after in taken_back(state, drop.downloads)}
+
+    def took_back(self, drop: Left, answer: Answer) -> None:
+        """Note what came of a DELETE, and judge it."""
+        self.count(f"DELETE: {answer.status} {answer.reason}".rstrip())
+        possible = frozenset(
+            after
+            for state in later(drop.before)
+            for status, reason, after in taken_back(state, drop.downloads)
+            if status == answer.status and answer.reason in {"", reason}
+        )
+        self._now(drop, possible, f"{answer.status} {answer.reason} to a DELETE")
+
+    def _granted(
+        self, drop: Left, who: str, came: Callable[[State, str, Verdict], Iterable[State]]
+    ) -> frozenset[State]:
+        return frozenset(
+            after
+            for state in later(drop.before)
+            for verdict in verdicts(state, drop.downloads, who)
+            if verdict.status == 200
+            for after in came(state, who, verdict)
+        )
+
+    def _now(self, drop: Left, possible: frozenset[State], seen: str) -> None:
+        """Go on with what is still possible after what was ``seen``."""
+        if not possible:
+            known = " or ".join(sorted(map(str, drop.before or drop.states)))
+            self.fault(f"{drop.path} ({drop.downloads} copies) was {known}, and then: {seen}")
+        drop.states = possible

@@ -2,7 +2,8 @@
 
     .venv/bin/python -m tests.planted --secrets 1000
 
-Tokens, owner tokens and passwords must be nowhere but with their owners; a file's name is kept in the
+Tokens, those of claims too, owner tokens, passwords and the names of programs that download must be nowhere
+but with their owners, and in what an owner is told there is no claim's token; a file's name is kept in the
 database, where it belongs, and must be nowhere else.
 """
 
@@ -32,6 +33,7 @@ _API: Final = "/api/v1.0/file"
 _TOKEN: Final = re.compile(r"[0-9a-f]{32}")
 _LENGTH: Final = re.compile(rb"\r\nContent-Length: (\d+)")
 _OWNER: Final = re.compile(r'"owner_token": "([0-9a-f]{32})"')
+_CLAIM: Final = re.compile(r"(?im)^Filedrop-Claim: ([0-9a-f]{32})\r$")
 _LINK: Final = re.compile(r"/api/v1\.0/file/([0-9a-f]{32})")
 #: Of a secret, so much is looked for: half of it is too much already.
 _PART: Final = 12
@@ -132,7 +134,7 @@ class Planter:
             if len(self.planted) >= count:
                 break
             work()
-        self.answers = [
+        self.answers += [
             self._ask(f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode()) for path in ("/readyz", "/healthz")
         ]
         return self.planted
@@ -140,7 +142,7 @@ class Planter:
     def _works(self) -> Iterator[Callable[[], None]]:
         odd = [lambda template=template: self._odd(template) for template in _ODD]
         odd += [lambda template=template: self._odd_part(template) for template in _ODD_PARTS]
-        usual = cycle([self._as_bytes, self._as_form, self._aborted, self._failing])
+        usual = cycle([self._as_bytes, self._as_form, self._aborted, self._failing, self._claimed])
         for work in odd:
             yield work
             yield next(usual)
@@ -180,6 +182,37 @@ class Planter:
         )
         link, _ = self._tokens(answer)
         self._ask(f"GET {link} HTTP/1.1\r\nHost: a\r\nAuthorization: Basic {_basic('', password)}\r\n\r\n".encode())
+
+    def _claimed(self) -> None:
+        """Fetch a part, go on with the claim's token in each of its places, and press the page's button."""
+        name, password = self._name("claimed"), self._secret("password in the button's form")
+        answer = self._ask(
+            f"PUT /{name}.txt HTTP/1.1\r\nHost: a\r\nAccept: application/json\r\nFiledrop-Password: {password}\r\n"
+            "Filedrop-Downloads: 2\r\nContent-Length: 7\r\n\r\ncontent".encode()
+        )
+        link, owner = self._tokens(answer)
+        agent, wrong = self._secret("program's name"), self._secret("wrong claim")
+        part = self._ask(
+            f"GET {link}?password={password} HTTP/1.1\r\nHost: a\r\nUser-Agent: {agent}\r\nRange: bytes=0-0\r\n\r\n".encode()
+        )
+        (token,) = _CLAIM.findall(part)
+        for line, field in (
+            (f"GET {link}?claim={token}", f"User-Agent: {agent}\r\nRange: bytes=1-1"),
+            (f"GET {link}", f"Cookie: x={wrong}; filedrop-claim={token}\r\nRange: bytes=2-2"),
+            (f"GET {link}", f"Filedrop-Claim: {token}\r\nRange: bytes=3-3"),
+            (f"GET {link}?claim={wrong}", f"Filedrop-Claim: {wrong}\r\nCookie: filedrop-claim={wrong}"),
+            (f"GET {link}", f"Accept: text/html\r\nUser-Agent: {agent} Slackbot"),
+            (f"GET {link}/{token}", ""),
+            (f"PUT {link}?claim={token}", "Content-Length: 0"),
+        ):
+            self._ask(f"{line} HTTP/1.1\r\nHost: a\r\n{field or 'X: y'}\r\n\r\n".encode())
+        for body in (f"password={password}", f"password={wrong}"):
+            self._ask(
+                f"POST {link}?x={wrong} HTTP/1.1\r\nHost: a\r\nAccept: text/html\r\nContent-Length: {len(body)}\r\n"
+                f"Content-Type: application/x-www-form-urlencoded\r\n\r\n{body}".encode()
+            )
+        told = self._ask(f"GET {link}/status HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {owner}\r\n\r\n".encode())
+        self.answers.append(told.replace(link.rpartition("/")[2], "").replace(name, ""))
 
     def _aborted(self) -> None:
         """Leave half of a form, and reset the connection."""
@@ -239,7 +272,9 @@ class Planter:
             while not _is_answer(received, data) and (piece := connection.recv(2**16)):
                 received += piece
         self.planted.statuses[received[9:12].decode("ascii", "replace") or "nothing"] += 1
-        return received.decode("utf-8", "replace")
+        answer = received.decode("utf-8", "replace")
+        self.planted.secrets |= dict.fromkeys(_CLAIM.findall(answer), "claim's token")
+        return answer
 
     def _tokens(self, answer: str) -> tuple[str, str]:
         link, owner = _LINK.search(answer), _OWNER.search(answer)

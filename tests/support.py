@@ -14,15 +14,21 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from filedropd.cache.memory import MemoryCache
+from filedropd.claims import asking as claims
+from filedropd.claims.ledger import Ledger
+from filedropd.claims.policy import Policy
 from filedropd.delivery.stream import StreamDelivery
-from filedropd.drops import Drops, Rules
+from filedropd.drops import Drops, Rules, Visit
 from filedropd.errors import ClientGone
 from filedropd.http.settling import Settlement
 from filedropd.interfaces import IBlobs, ICache, IRecords
+from filedropd.ledgers import Ledgers
 from filedropd.model import Claim, Drop
 from filedropd.passwords import Passwords
 from filedropd.reaper import Reaper
 from filedropd.testing import Faults, MemoryBlobs, MemoryRecords, Wire
+from filedropd.tokens import Token
+from filedropd.transfers import Transfers
 from filedropd.upload import Receipt, Terms
 from tests.journal import Journal, Watched
 
@@ -35,6 +41,8 @@ T = TypeVar("T")
 BEGAN: Final = 1_700_000_000.0
 #: Seconds for which drops here are kept.
 KEPT: Final = 3600.0
+#: Who is not the recipient that the others are: see :class:`Recipient`.
+OTHER: Final = "192.0.2.7\ncurl"
 #: Bytes that an upload here may have.
 LIMIT: Final = 1_000_000
 
@@ -62,6 +70,9 @@ class Recipient:
     :param breaks_at: after so many bytes the connection is lost.
     :param acknowledged: what is known to have arrived, once it broke; all that was sent, in a FIN's case.
     :param before: called before the first piece is taken.
+    :param source: address and program; ``None`` where they say nothing.
+    :param token: the claim's token that is shown.
+    :param quiet: what settles does so by quiet alone, until :meth:`close` or :meth:`reset`.
 
     :ivar received: the bytes that were sent.
     :ivar sends: how many pieces were sent.
@@ -70,6 +81,8 @@ class Recipient:
     :ivar settling: whether it was asked what became of the bytes.
     :ivar over: whether that was answered.
     :ivar begun: how often an answer's head was asked for (:meth:`begin`).
+    :ivar claim: the claim's token, as the answer's head has it.
+    :ivar taken: how many bytes the recipient's machine has acknowledged while it runs.
     """
 
     def __init__(
@@ -78,7 +91,16 @@ class Recipient:
         breaks_at: int | None = None,
         acknowledged: int = 0,
         before: Callable[[], None] = lambda: None,
+        source: str | None = "192.0.2.1\ncurl",
+        token: Token | None = None,
+        quiet: bool = False,
     ) -> None:
+        self.source = source
+        self.token = token
+        self.claim: Token | None = None
+        self.taken = 0
+        self._quiet = quiet
+        self._after: Deferred[bool] = Deferred()
         self.received = bytearray()
         self.sends = 0
         self.late = 0
@@ -95,9 +117,26 @@ class Recipient:
         self._hold_settle = False
         self._gate: Deferred[None] | None = None
 
-    def begin(self) -> None:
+    def begin(self, claim: Token) -> None:
         """Write the head."""
         self.begun += 1
+        self.claim = claim
+
+    def close(self) -> None:
+        """Close the connection in order, after a settlement by quiet."""
+        self._after.callback(True)
+
+    def reset(self) -> None:
+        """Reset the connection, after a settlement by quiet."""
+        self._after.callback(False)
+
+    def acknowledged(self) -> int:
+        """See Exchange."""
+        return self.taken
+
+    async def confirmed(self) -> bool:
+        """See Exchange."""
+        return await self._after
 
     def hold_sends(self) -> Recipient:
         """Take no piece until :meth:`go_on`."""
@@ -149,9 +188,11 @@ class Recipient:
         self.over = True
         if self.outcome is not None:
             return self.outcome
+        sent, begun = len(self.received), bool(self.sends or self.settling)
         if self.broken:
-            return Settlement(acknowledged=min(self._acknowledged, len(self.received)), complete=False)
-        return Settlement(acknowledged=len(self.received), complete=True)
+            acknowledged = min(self._acknowledged, sent)
+            return Settlement(acknowledged=acknowledged, sent=sent, begun=begun, complete=False, quiet=False)
+        return Settlement(acknowledged=sent, sent=sent, begun=True, complete=True, quiet=self._quiet)
 
     async def _wait(self) -> None:
         self._gate = Deferred()
@@ -186,9 +227,12 @@ class Core:
     clock: Clock = attrs.field(factory=Clock)
     wall: Wall = attrs.field(init=False)
     journal: Journal = attrs.field(factory=Journal)
-    kept: MemoryRecords = attrs.field(factory=MemoryRecords)
+    kept: IRecords = attrs.field(factory=MemoryRecords)
     stored: MemoryBlobs = attrs.field(factory=MemoryBlobs)
     rules: Rules = RULES
+    policy: Policy = attrs.field(factory=Policy)
+    ledgers: Ledgers = attrs.field(init=False)
+    transfers: Transfers = attrs.field(init=False)
     reaper: Reaper = attrs.field(init=False)
     passwords: Passwords = attrs.field(init=False)
     drops: Drops = attrs.field(init=False)
@@ -202,10 +246,21 @@ class Core:
     def _build(self) -> None:
         records = cast(IRecords, Watched(self.kept, "records", self.journal))
         blobs = cast(IBlobs, Watched(self.stored, "blobs", self.journal))
-        self.reaper = Reaper(records, blobs, self.clock, self.wall)
+        self.ledgers = Ledgers(records, self.policy, self.wall)
+        self.transfers = Transfers()
+        self.reaper = Reaper(
+            records=records,
+            ledgers=self.ledgers,
+            blobs=blobs,
+            transfers=self.transfers,
+            clock=self.clock,
+            now=self.wall,
+        )
         self.passwords = Passwords(cast(IReactorFromThreads, reactor), PlainHash())
         self.drops = Drops(
             records=records,
+            ledgers=self.ledgers,
+            transfers=self.transfers,
             blobs=blobs,
             cache=cast(ICache, Watched(MemoryCache(self.clock), "cache", self.journal)),
             delivery=StreamDelivery(),
@@ -233,6 +288,15 @@ class Core:
         self.journal = Journal()
         self._build()
 
+    def rows(self) -> list[Drop]:
+        """Return all drops as the records hold them, gone or not."""
+        return result_of(self.kept.due(float("inf"), 1_000_000))
+
+    def clear(self) -> None:
+        """Forget all drops and their bytes."""
+        cast(MemoryRecords, self.kept)._tables.ledgers.clear()
+        self.stored.published.clear()
+
     def row(self, receipt: Receipt) -> Drop:
         """Return a drop as the records hold it."""
         drop = result_of(self.kept.find(receipt.drop.key))
@@ -240,14 +304,25 @@ class Core:
             raise AssertionError("the drop is not there")
         return drop
 
+    def ledger(self, receipt: Receipt) -> Ledger:
+        """Return a drop, its claims and its transfers as the records hold them."""
+        ledger = result_of(self.kept.ledger(receipt.drop.key))
+        if ledger is None:
+            raise AssertionError("the drop is not there")
+        return ledger
+
     def claims(self, receipt: Receipt) -> list[Claim]:
         """Return a drop's claims as the records hold them."""
-        return result_of(self.kept.claims(receipt.drop.key))
+        return list(self.ledger(receipt).claims)
+
+    def touches(self, receipt: Receipt) -> list[str]:
+        """Return what a drop's owner is told, without when and where."""
+        return [event.touch.value for event in result_of(self.kept.events(receipt.drop.key))]
 
     @property
     def running(self) -> int:
         """How many transfers the drops believe to be running."""
-        return sum(map(len, self.drops._transfers.values()))
+        return len(self.transfers)
 
     async def upload(self, data: bytes = b"content", **terms: Any) -> Receipt:
         """Leave a file."""
@@ -255,12 +330,21 @@ class Core:
             await upload.write(data)
             return await upload.keep("name.txt", "text/plain", Terms(**{"expires": KEPT} | terms))
 
+    async def look(
+        self, receipt: Receipt, recipient: Recipient | None = None, *, password: bytes | None = None
+    ) -> Visit:
+        """Let somebody in, as the API does: whoever ``recipient`` is."""
+        recipient = recipient or Recipient()
+        who = claims.Recipient(link=receipt.link, token=recipient.token, source=recipient.source)
+        return await self.drops.look(who, password)
+
     async def deliver(
         self, receipt: Receipt, recipient: Recipient, first: int = 0, length: int | None = None
     ) -> Recipient:
-        """Hand a file over, or a part of it, as the API does."""
+        """Hand a file over, or a part of it, as the API does: to whoever ``recipient`` is."""
+        visit = await self.look(receipt, recipient)
         wanted = receipt.drop.size - first if length is None else length
-        await self.drops.deliver(receipt.drop, first, wanted, recipient, recipient.begin)
+        await self.drops.deliver(visit, first, wanted, recipient, recipient.begin)
         return recipient
 
 

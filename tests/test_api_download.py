@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 
+from twisted.internet.address import IPv4Address
 from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from zope.interface import provider
 
 from filedropd.http.settling import QUIET
 from filedropd.testing import Wire, request
-from tests.api import FILE, APITestCase
+from filedropd.testing.wire import CLIENT
+from tests.api import ELSEWHERE, FILE, APITestCase
 
 
 class DownloadTests(APITestCase):
@@ -45,9 +47,10 @@ class DownloadTests(APITestCase):
         path = self.leave(b"content")["path"]
         heads = [self.ask("HEAD", path) for _ in range(3)]
         got = self.ask("GET", path)
+        claim = {"Filedrop-Claim", "Set-Cookie"}
         for head in heads:
             self.assertEqual((200, b""), (head.status, head.body))
-            self.assertEqual(sorted(got.headers), sorted(head.headers))
+            self.assertEqual(sorted(got.headers), sorted([*head.headers, *((n, got.header(n)) for n in claim)]))
         self.assertEqual(410, self.ask("HEAD", path).status)
 
     def test_head_ignores_range(self) -> None:
@@ -98,6 +101,7 @@ class RangeTests(APITestCase):
         """A range is answered as 206 with its place in the whole, and does not use the file up."""
         path = self.leave(b"0123456789")["path"]
         answer = self.ask("GET", path, {"Range": "bytes=2-4"})
+        self.assertEqual(423, self.ask("GET", path, client=ELSEWHERE).status)
         self.assertEqual((206, b"234", "bytes 2-4/10"), (answer.status, answer.body, answer.header("Content-Range")))
         self.assertEqual(200, self.ask("GET", path).status)
 
@@ -169,20 +173,54 @@ class SharingTests(APITestCase):
     def test_locked(self) -> None:
         """While one client downloads, others are told to come back, HEAD and all, and cost it nothing."""
         slow = self._slow()
-        for method in ("GET", "HEAD"):
-            other = self.ask(method, self.path)
-            self.assertEqual(423, other.status)
-            self.assertTrue(other.header("Retry-After"))
+        for client, retry_after in ((CLIENT, "1"), (ELSEWHERE, "5")):
+            other = self.ask("GET", self.path, client=client)
+            self.assertEqual((423, retry_after), (other.status, other.header("Retry-After")))
+            head = self.ask("HEAD", self.path, client=client)
+            self.assertEqual((423, b"", retry_after), (head.status, head.body, head.header("Retry-After")))
         slow.read_on()
         self.assertEqual(self.data, slow.responses("GET")[0].body)
 
     def test_broken(self) -> None:
-        """A download that breaks leaves the file for the next."""
+        """A download that breaks leaves the file for its own recipient, and others are told to come back."""
         slow = self._slow()
         slow.take(100_000)
         slow.reset()
+        self.assertEqual(423, self.ask("GET", self.path, client=ELSEWHERE).status)
         got = self.ask("GET", self.path)
         self.assertEqual((200, self.data), (got.status, got.body))
+
+    def test_broken_for_long(self) -> None:
+        """After a quarter of an hour anybody can have it."""
+        slow = self._slow()
+        slow.take(100_000)
+        slow.reset()
+        self.core.elapse(15 * 60)
+        self.assertEqual((200, self.data), ((got := self.ask("GET", self.path, client=ELSEWHERE)).status, got.body))
+
+    def test_resumed(self) -> None:
+        """A download that breaks is gone on with where it broke, and is one delivery."""
+        slow = self._slow()
+        slow.take(100_000)
+        slow.reset()
+        have = len(slow.responses("GET")[0].body)
+        rest = self.ask("GET", self.path, {"Range": f"bytes={have}-"})
+        self.assertEqual((206, self.data[have:]), (rest.status, rest.body))
+        self.assertEqual(410, self.ask("GET", self.path, client=ELSEWHERE).status)
+
+    def test_in_parallel(self) -> None:
+        """Parts that are fetched side by side are one delivery."""
+        size = len(self.data)
+        wires = [Wire(self.factory) for _ in range(4)]
+        for number, wire in enumerate(wires):
+            first, last = number * size // 4, (number + 1) * size // 4 - 1
+            wire.send(request("GET", self.path, {"Range": f"bytes={first}-{last}"}))
+        for wire in wires:
+            wire.close()
+        answers = [wire.responses("GET")[0] for wire in wires]
+        self.assertEqual([206] * 4, [answer.status for answer in answers])
+        self.assertEqual(self.data, b"".join(answer.body for answer in answers))
+        self.assertEqual(410, self.ask("GET", self.path).status)
 
     def test_broken_in_the_log(self) -> None:
         """The log says of such a download that its client left."""
@@ -207,6 +245,17 @@ class SharingTests(APITestCase):
         second.advance(QUIET + 0.1)
         self.assertEqual(410, second.responses("GET")[0].status)
 
+    def test_thrown_away(self) -> None:
+        """If it turns out after that second that the bytes were thrown away, their recipient can have them again."""
+        first = Wire(self.factory)
+        first.send(request("GET", self.path))
+        first.advance(QUIET + 0.1)
+        self.assertEqual(410, self.ask("GET", self.path, client=ELSEWHERE).status)
+        first.reset()
+        self.assertEqual(410, self.ask("GET", self.path, client=ELSEWHERE).status)
+        self.assertEqual((200, self.data), ((got := self.ask("GET", self.path)).status, got.body))
+        self.assertEqual({}, dict(self.core.stored.published))
+
     def test_settling_breaks(self) -> None:
         """If that outcome is that the bytes were thrown away, the one who waited gets the file."""
         first = Wire(self.factory)
@@ -218,8 +267,13 @@ class SharingTests(APITestCase):
         self.assertEqual(200, second.responses("GET")[0].status)
 
     def test_race(self) -> None:
-        """Of sixty-four clients one gets the file."""
-        wires = [Wire(self.factory) for _ in range(64)]
+        """Of sixty-four clients one gets the file, whether they come from one address or from many."""
+        self._race([CLIENT] * 64)
+        self.path = self.leave(self.data)["path"]
+        self._race([IPv4Address("TCP", f"192.0.2.{number}", 50_000) for number in range(64)])
+
+    def _race(self, clients: list[IPv4Address]) -> None:
+        wires = [Wire(self.factory, client=client) for client in clients]
         for wire in wires:
             wire.send(request("GET", self.path))
         wires[0].advance(QUIET + 0.1)
@@ -235,11 +289,12 @@ class SharingTests(APITestCase):
         self.assertEqual([200] + [410] * 99, [answer.status for answer in wire.responses(*["GET"] * 100)])
 
     def test_stalled(self) -> None:
-        """A client that takes nothing for a minute is broken off, and the file is there for the next."""
+        """A client that takes nothing for a minute is broken off, and can have the file again."""
         slow = self._slow()
         for _ in range(150):
             slow.advance(1)
         self.assertTrue(slow.closed)
+        self.assertEqual(423, self.ask("GET", self.path, client=ELSEWHERE).status)
         self.assertEqual(200, self.ask("GET", self.path).status)
 
     def test_storage_fails(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from filedropd.errors import Unavailable
 from filedropd.testing import Wire, request
-from tests.api import FILE, APITestCase
+from tests.api import ELSEWHERE, FILE, APITestCase
 
 
 def bearer(told: dict[str, Any]) -> dict[str, str]:
@@ -30,12 +30,16 @@ class StatusTests(APITestCase):
         """Each claim is told, in order, with what came of it."""
         told = self.leave(b"0123456789")
         self.ask("GET", told["path"], {"Range": "bytes=0-3"})
-        self.ask("GET", told["path"])
+        self.core.elapse(15 * 60)
+        self.ask("GET", told["path"], client=ELSEWHERE)
         status = self.ask("GET", told["path"] + "/status", bearer(told)).json()
         self.assertEqual(("gone", "delivered", 1), (status["state"], status["reason"], status["delivered"]))
         self.assertEqual(
-            [("part", 0, 4, 4), ("delivered", 0, 10, 10)],
-            [(claim["state"], claim["first"], claim["length"], claim["acknowledged"]) for claim in status["claims"]],
+            [(1, "lapsed", 4, 4), (2, "delivered", 10, 10)],
+            [
+                tuple(claim[name] for name in ("number", "state", "handed_out", "acknowledged"))
+                for claim in status["claims"]
+            ],
         )
 
     def test_expired(self) -> None:
@@ -110,7 +114,7 @@ class RoutingTests(APITestCase):
         cases = {
             ("GET", FILE): "POST, PUT",
             ("DELETE", FILE): "POST, PUT",
-            ("PATCH", f"{FILE}/{'0' * 32}"): "DELETE, GET, HEAD",
+            ("PATCH", f"{FILE}/{'0' * 32}"): "DELETE, GET, HEAD, POST",
             ("TRACE", "/"): "GET, HEAD, POST, PUT",
             ("POST", "/healthz"): "GET, HEAD, PUT",
         }

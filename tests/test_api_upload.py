@@ -99,8 +99,7 @@ class FormTests(APITestCase):
     def test_limit(self) -> None:
         """A file of exactly the limit is kept; one byte more is not, and nothing of it stays."""
         self.assertEqual(201, self.send_form(file_part(bytes(LIMIT))).status)
-        self.core.stored.published.clear()
-        self.core.kept._tables.drops.clear()
+        self.core.clear()
         self.assertProblem(413, "Request Entity Too Large", self.send_form(file_part(bytes(LIMIT + 1))))
         self.assertNothingKept()
 

@@ -124,7 +124,7 @@ class FormTests(BadInputTestCase):
         self.note(f"94, in two reads, {len(data) - 1} ways", data, "201 stays", " or ".join(sorted(told)))
         contents = {bytes(content) for content in self.core.stored.published.values()}
         self.assertEqual({b"\r\n--bound\r\n-"}, contents)
-        self.assertEqual({2}, {drop.downloads for drop in self.core.kept._tables.drops.values()})
+        self.assertEqual({2}, {drop.downloads for drop in self.core.rows()})
         self.check()
 
     def test_as_it_came(self) -> None:

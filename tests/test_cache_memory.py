@@ -57,6 +57,13 @@ class BoundTests(TestCase):
         """What was set again lately stays, and takes no second place."""
         self.assertEqual([b"b"], await self.missing(await self.holding(b"a", b"b", b"c", b"a", b"d")))
 
+    async def test_counting_is_use(self):
+        """What was counted lately stays; counts take places as values do."""
+        cache = MemoryCache(Clock(), 2)
+        for key in (b"a", b"b", b"a", b"c"):
+            await cache.add(key, 1, 60)
+        self.assertEqual([3, 1, 2], [await cache.add(b"a", 1, 60), await cache.add(b"b", 1, 60), len(cache)])
+
     async def test_expired_is_dropped(self):
         """What is found to be over its time is not held any longer."""
         clock = Clock()
@@ -82,7 +89,7 @@ class BoundTests(TestCase):
 class ModelTests(SynchronousTestCase):
     """Whatever is done in whatever order."""
 
-    @given(st.lists(st.tuples(st.sampled_from(["get", "set", "wait"]), st.integers(0, 5), st.integers(1, 9))))
+    @given(st.lists(st.tuples(st.sampled_from(["get", "set", "forget", "wait"]), st.integers(0, 5), st.integers(1, 9))))
     def test_model(self, steps):
         """It gives what a dictionary of the three entries used last would give, less those over their time."""
         clock = Clock()
@@ -92,6 +99,9 @@ class ModelTests(SynchronousTestCase):
             name, value = bytes([key]), str(turn).encode()
             if step == "wait":
                 clock.advance(seconds)
+            elif step == "forget":
+                model.pop(key, None)
+                self.successResultOf(Deferred.fromCoroutine(cache.forget(name)))
             elif step == "set":
                 self.successResultOf(Deferred.fromCoroutine(cache.set(name, value, seconds)))
                 model.pop(key, None)

@@ -279,6 +279,8 @@ class LoadTests(SynchronousTestCase):
             max_file_size=16 * 1024 * 1024,
             expires=7 * 86_400,
             max_expires=30 * 86_400,
+            resume_window=15 * 60,
+            max_attempts=3,
             header_limit=16 * 1024,
             header_count=100,
             target_limit=8 * 1024,
@@ -370,6 +372,7 @@ class LoadTests(SynchronousTestCase):
         """What would leave nothing to work with is refused; a drain of nothing is not."""
         least = {"max-file-size": "0", "expires": "0", "max-expires": "0", "header-limit": "1023", "header-count": "0"}
         least |= {"target-limit": "255", "head-timeout": "0", "idle-timeout": "0s", "stall-timeout": "0"}
+        least |= {"resume-window": "0", "max-attempts": "0", "max-connections": "0"}
         least |= {"password-memory": "8191", "password-time": "0", "password-parallel": "0"}
         told = faults(least)
         self.assertEqual({line.split()[0] for line in told}, {f"--{name}" for name in least})

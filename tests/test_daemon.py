@@ -27,6 +27,9 @@ from tests.daemon import ANY_PORT, PATIENCE, Daemon, eventually
 API = "/api/v1.0/file"
 LINK = re.compile(r"http://[^/]+/api/v1\.0/file/[0-9a-f]{32}")
 MIB = 2**20
+#: What makes a request of :func:`begun` one by the same recipient as those of :func:`request`.
+SAME = f"User-Agent: {requests.utils.default_user_agent()}"
+ELSE = {"User-Agent": "another program"}
 NEEDS_CURL = skipUnless(shutil.which("curl"), "curl is not installed")
 
 
@@ -250,15 +253,51 @@ class FetchingTests(DaemonCase):
             self.assertEqual(request("GET", link).status_code, 410)
 
     def test_broken(self):
-        """Who resets the connection half-way does not cost anybody the file."""
+        """Who resets the connection half-way can have the file again; others are told to come back, then as before."""
         self.content = os.urandom(12 * MIB)
         link = left(self.daemon, self.content)["url"]
-        connection = begun(self.daemon.port, "GET", urlsplit(link).path)
+        connection = begun(self.daemon.port, "GET", urlsplit(link).path, SAME)
         connection.recv(100_000)
         self.assertEqual(request("GET", link).status_code, 423)
+        self.assertEqual(request("GET", link, headers=ELSE).status_code, 423)
         reset(connection)
-        eventually(lambda: request("HEAD", link).status_code == 200, "the copy is free again")
+        eventually(lambda: request("HEAD", link).status_code == 200, "its recipient can have it again")
+        self.assertEqual(request("GET", link, headers=ELSE).status_code, 423)
         self.assert_comes_once(link, "report.bin", "application/octet-stream")
+
+    def test_token(self):
+        """With the token of the claim the rest is had by whatever program, from whatever address."""
+        self.content = os.urandom(12 * MIB)
+        link = left(self.daemon, self.content)["url"]
+        connection = begun(self.daemon.port, "GET", urlsplit(link).path, SAME)
+        head = connection.recv(100_000)
+        token = re.search(rb"(?i)filedrop-claim: ([0-9a-f]{32})", head)
+        reset(connection)
+        shown = ELSE | {"Filedrop-Claim": token.group(1).decode() if token else "", "Range": "bytes=1000-"}
+        eventually(lambda: request("HEAD", link, headers=shown).ok, "its end is noted")
+        self.assertEqual(request("GET", link, headers=shown).content, self.content[1000:])
+
+    @NEEDS_CURL
+    def test_resumed(self):
+        """``curl -C -`` goes on where it was broken off, and that is one download."""
+        link, path = left(self.daemon, self.content)["url"], self.folder / "part"
+        self.assertEqual(curl("-r", "0-99999", "-o", str(path), link)[0], 206)
+        self.assertEqual(curl("-C", "-", "-o", str(path), link)[0], 206)
+        self.assertEqual(path.read_bytes(), self.content)
+        self.assertEqual(request("GET", link).status_code, 410)
+
+    def test_button(self):
+        """A browser is shown a page, whose button leads to the file, once."""
+        link = left(self.daemon, self.content)["url"]
+        with requests.Session() as browser:
+            browser.trust_env = False
+            browser.headers["Accept"] = "text/html"
+            page = browser.get(link, timeout=PATIENCE)
+            self.assertEqual((page.status_code, page.headers["Content-Type"]), (200, "text/html; charset=utf-8"))
+            file = browser.post(link, timeout=PATIENCE)
+            self.assertEqual((file.status_code, file.content), (200, self.content))
+            self.assertEqual([303], [answer.status_code for answer in file.history])
+            self.assertEqual(browser.get(link, timeout=PATIENCE).status_code, 410)
 
     def test_in_parts(self):
         """Two ranges that make up the file are one download."""

@@ -13,10 +13,11 @@ from pathlib import Path
 from unittest import skipUnless
 from urllib.parse import urlsplit
 
+import requests
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.daemon import PATIENCE, Daemon, eventually
-from tests.test_daemon import API, MIB, begun, left, request
+from tests.test_daemon import API, ELSE, MIB, SAME, begun, left, request, reset
 
 #: More than the buffers of the two kernels between a daemon and a client that does not read.
 LARGE = 14 * MIB
@@ -46,8 +47,8 @@ class DaemonLifeCase(SynchronousTestCase):
         self.assertIn("Server Shut Down.", daemon.log())
 
     def download_begun(self, daemon, link) -> socket.socket:
-        """Begin to download, and read as little as tells that it goes on."""
-        connection = begun(daemon.port, "GET", path_of(link))
+        """Begin to download, as :func:`request` would, and read as little as tells that it goes on."""
+        connection = begun(daemon.port, "GET", path_of(link), SAME)
         self.addCleanup(connection.close)
         self.assertTrue(connection.recv(1024).startswith(b"HTTP/1.1 200 "))
         return connection
@@ -78,15 +79,58 @@ class CrashTests(DaemonLifeCase):
         self.assertEqual(answers[0].content, content)
 
     def test_in_a_download(self):
-        """Killed in the middle of a download, the daemon counts it as delivered: never a second copy."""
-        daemon = self.daemon().start()
-        link = left(daemon, bytes(LARGE))["url"]
+        """Killed in the middle of a download, the daemon keeps the copy for its recipient: he can have it again."""
+        daemon, content = self.daemon().start(), os.urandom(LARGE)
+        link = left(daemon, content)["url"]
         self.download_begun(daemon, link)
         daemon.kill()
         daemon.start()
-        answer = request("GET", daemon.url(path_of(link)))
+        link = daemon.url(path_of(link))
+        self.assertEqual(request("GET", link, headers=ELSE).status_code, 423)
+        self.assertEqual(request("GET", link).content, content)
+        answer = request("GET", link, headers=ELSE)
         self.assertEqual((answer.status_code, answer.json()["reason"]), (410, "delivered"))
         eventually(lambda: not daemon.files("blobs"), "the bytes are deleted")
+
+    def test_nobody_comes_back(self):
+        """When the window is over, what was not sent to its end is anybody's, and what was counts as delivered."""
+        daemon = self.daemon("--resume-window=1s").start()
+        small, large = (left(daemon, bytes(size))["url"] for size in (200_000, LARGE))
+        connections = [self.download_begun(daemon, link) for link in (small, large)]
+        daemon.kill()
+        for connection in connections:
+            connection.close()
+        daemon.start()
+        answers = [self.decided(daemon.url(path_of(link))) for link in (small, large)]
+        self.assertEqual((410, 200), tuple(answer.status_code for answer in answers))
+        self.assertEqual("delivered", answers[0].json()["reason"])
+
+    def decided(self, link) -> requests.Response:
+        """Ask as somebody else, until that is not answered with 423 any more; returns that answer."""
+        answers: list[requests.Response] = []
+
+        def decided() -> bool:
+            answers.append(request("GET", link, headers=ELSE))
+            return answers[-1].status_code != 423
+
+        eventually(decided, "it is decided")
+        return answers[-1]
+
+
+class StrictTests(DaemonLifeCase):
+    """--max-attempts 1."""
+
+    def test_token_only(self):
+        """What was sent once to its end is sent again to whoever shows the claim's token, and to nobody else."""
+        daemon, content = self.daemon("--max-attempts=1").start(), os.urandom(50_000)
+        link = left(daemon, content)["url"]
+        connection = begun(daemon.port, "GET", path_of(link), SAME)
+        token = re.search(rb"(?i)filedrop-claim: ([0-9a-f]{32})", connection.recv(1024))
+        reset(connection)
+        shown = {"Filedrop-Claim": token.group(1).decode() if token else ""}
+        eventually(lambda: request("HEAD", link, headers=shown).status_code == 200, "its end is noted")
+        self.assertEqual(request("GET", link).status_code, 423)
+        self.assertEqual(request("GET", link, headers=shown).content, content)
 
 
 class StopTests(DaemonLifeCase):
@@ -115,13 +159,30 @@ class StopTests(DaemonLifeCase):
         daemon.start()
         self.assertEqual(request("GET", daemon.url(path_of(link))).status_code, 410)
 
+    def test_with_a_watcher(self):
+        """Stopped while an owner watches a drop, the daemon ends his answer in order, and waits for nobody."""
+        daemon = self.daemon("--drain=60s").start()
+        told = left(daemon, b"content")
+        owner = f"Authorization: Bearer {told['owner_token']}"
+        watched = begun(daemon.port, "GET", f"{path_of(told['url'])}/status", owner, "Accept: text/event-stream")
+        with contextlib.closing(watched):
+            received = b""
+            while b"event: status" not in received:
+                received += watched.recv(MIB)
+            daemon.terminate()
+            while piece := watched.recv(MIB):
+                received += piece
+        self.assertTrue(received.endswith(b"\r\n0\r\n\r\n"), received[-100:])
+        self.assert_in_order(daemon, daemon.wait())
+
     def test_with_a_stalled_reader(self):
-        """Stopped while somebody does not read on, the daemon ends all the same; the file is not lost."""
+        """Stopped while somebody does not read on, the daemon ends all the same; he can have the file again."""
         daemon, content = self.daemon("--drain=1s").start(), os.urandom(LARGE)
         link = left(daemon, content)["url"]
         self.download_begun(daemon, link)
         self.assert_in_order(daemon, daemon.stop())
         daemon.start()
+        self.assertEqual(request("GET", daemon.url(path_of(link)), headers=ELSE).status_code, 423)
         self.assertEqual(request("GET", daemon.url(path_of(link))).content, content)
 
     def test_in_an_upload(self):

@@ -19,15 +19,18 @@ from twisted.trial.unittest import SkipTest, TestCase
 from filedropd.blobs.disk import DiskBlobs
 from filedropd.blobs.system import SystemCalls
 from filedropd.cache.memory import MemoryCache
+from filedropd.claims.policy import Policy
 from filedropd.deferreds import in_thread
 from filedropd.delivery.stream import StreamDelivery
 from filedropd.drops import Drops
 from filedropd.http.server import HTTPFactory
+from filedropd.ledgers import Ledgers
 from filedropd.passwords import Passwords
 from filedropd.reaper import Reaper
 from filedropd.records.sqlite import SQLiteRecords
 from filedropd.records.sqlite_database import ROOM
 from filedropd.testing import Response, Wire, request
+from filedropd.transfers import Transfers
 from filedropd.web.api import API
 from filedropd.web.problems import refusal
 from tests.api import FILE
@@ -82,11 +85,16 @@ class StepTests(TestCase):
         blobs = DiskBlobs(threads, self.root, calls=self.disk.calls)
         await blobs.open_store()
         self.addCleanup(blobs.close_store)
-        reaper = Reaper(self.records, blobs, clock, time.time)
+        ledgers, transfers = Ledgers(self.records, Policy(), time.time), Transfers()
+        reaper = Reaper(
+            records=self.records, ledgers=ledgers, blobs=blobs, transfers=transfers, clock=clock, now=time.time
+        )
         reaper.start()
         self.addCleanup(reaper.stop)
         drops = Drops(
             records=self.records,
+            ledgers=ledgers,
+            transfers=transfers,
             blobs=blobs,
             cache=MemoryCache(clock),
             delivery=StreamDelivery(),
@@ -98,7 +106,7 @@ class StepTests(TestCase):
             randomness=secrets.token_bytes,
         )
         self.addCleanup(drops.stop)
-        api = API(drops, prefix="/api/v1.0", public_url=None, now=time.time)
+        api = API(drops, prefix="/api/v1.0", public_url=None)
         self.factory = HTTPFactory(api.resource(), clock, refusal=refusal)
 
     async def ask(self, method: str, target: str, body: bytes | None = None) -> Response:

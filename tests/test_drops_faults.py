@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from filedropd import drops
+from filedropd.claims import asking
+from filedropd.claims.policy import AFTERMATH, PROBE_WINDOW, STRIDE, Policy
 from filedropd.errors import Gone, Locked, NotFound, Unavailable
 from filedropd.http.settling import Settlement
 from filedropd.model import ClaimState, DropState, Reason
 from filedropd.tokens import Token
 from filedropd.upload import Receipt
 from tests.journal import KilledError
-from tests.support import KEPT, Core, CoreTestCase, Recipient
+from tests.support import KEPT, OTHER, Core, CoreTestCase, Recipient
 
 PIECE = 256 * 1024
+WINDOW = Policy().window
 
 
 def states(core: Core, receipt: Receipt) -> list[ClaimState]:
@@ -23,29 +26,75 @@ class BrokenTests(CoreTestCase):
     """What is left after a download that did not arrive."""
 
     def test_reset(self):
-        """After a connection that broke with nothing acknowledged, the file can be had again."""
+        """After a connection that broke, the file waits for its own recipient, who can have all of it again."""
         receipt = self.done(self.core.upload())
         self.done(self.core.deliver(receipt, Recipient(breaks_at=3)))
-        self.assertEqual([ClaimState.BROKEN], states(self.core, receipt))
+        self.assertEqual([ClaimState.SUSPENDED], states(self.core, receipt))
+        self.assertEqual(5, self.refused(Locked, self.core.deliver(receipt, Recipient(source=OTHER))).retry_after)
         self.assertEqual(b"content", bytes(self.done(self.core.deliver(receipt, Recipient())).received))
-        self.refused(Gone, self.core.drops.look(receipt.link, None))
+        self.refused(Gone, self.core.look(receipt))
+
+    def test_lapsed(self):
+        """When the recipient does not come back in a quarter of an hour, anybody can have the file."""
+        receipt = self.done(self.core.upload())
+        self.done(self.core.deliver(receipt, Recipient(breaks_at=3)))
+        self.core.elapse(WINDOW - 1)
+        self.refused(Locked, self.core.deliver(receipt, Recipient(source=OTHER)))
+        self.core.elapse(1)
+        self.done(self.core.deliver(receipt, Recipient(source=OTHER)))
+        self.assertEqual([ClaimState.LAPSED, ClaimState.DELIVERED], states(self.core, receipt))
+
+    def test_taken_up(self):
+        """A recipient who comes back later than that goes on with what he has, if nobody else came."""
+        receipt = self.done(self.core.upload())
+        self.done(self.core.deliver(receipt, Recipient(breaks_at=3, acknowledged=3)))
+        self.core.elapse(WINDOW)
+        self.assertEqual(b"tent", bytes(self.done(self.core.deliver(receipt, Recipient(), first=3)).received))
+        self.assertEqual([ClaimState.DELIVERED], states(self.core, receipt))
+
+    def test_abandoned(self):
+        """A copy that was given up after more than half of it, three times, is not given out again."""
+        receipt = self.done(self.core.upload())
+        for number in range(3):
+            self.done(self.core.deliver(receipt, Recipient(breaks_at=4, source=f"192.0.2.{number}\ncurl")))
+            self.core.elapse(WINDOW)
+        self.assertEqual("abandoned", self.refused(Gone, self.core.deliver(receipt, Recipient())).reason)
+        self.assertEqual(["claimed", "broken", "lapsed"] * 3 + ["abandoned"], self.core.touches(receipt))
+
+    @staticmethod
+    def all_sent() -> Recipient:
+        """Return a recipient to whom all is sent, and whose connection then breaks."""
+        recipient = Recipient()
+        recipient.outcome = Settlement(acknowledged=0, sent=7, begun=True, complete=False)
+        return recipient
+
+    def test_all_sent(self):
+        """Of a copy of which all was sent nobody else gets another; its own recipient can have it again until the end."""
+        self.core.reaper.start()
+        receipt = self.done(self.core.upload())
+        for _ in range(2):
+            self.done(self.core.deliver(receipt, self.all_sent()))
+            self.refused(Locked, self.core.deliver(receipt, Recipient(source=OTHER)))
+        self.core.elapse(WINDOW)
+        self.assertEqual("delivered", self.refused(Gone, self.core.look(receipt, Recipient())).reason)
+        self.assertEqual({}, self.core.stored.published)
 
     def test_read_then_left(self):
-        """Who has acknowledged a part and leaves has that part, and the file can be had again."""
+        """Who has acknowledged a part and leaves has that part, and the rest waits for him."""
         receipt = self.done(self.core.upload())
         self.done(self.core.deliver(receipt, Recipient(breaks_at=3, acknowledged=3)))
         (claim,) = self.core.claims(receipt)
-        self.assertEqual((ClaimState.PART, 3), (claim.state, claim.acknowledged))
-        self.done(self.core.drops.look(receipt.link, None))
+        self.assertEqual((ClaimState.SUSPENDED, ((0, 3),), ((0, 3),)), (claim.state, claim.handed, claim.confirmed))
+        self.done(self.core.look(receipt))
 
     def test_resumed(self):
-        """A part, and the rest of it, are one delivery."""
+        """A part, and the rest of it, are one delivery under one claim."""
         receipt = self.done(self.core.upload())
         self.done(self.core.deliver(receipt, Recipient(breaks_at=3, acknowledged=3)))
         rest = self.done(self.core.deliver(receipt, Recipient(), first=3))
         self.assertEqual(b"tent", bytes(rest.received))
-        self.assertEqual([ClaimState.DELIVERED] * 2, states(self.core, receipt))
-        self.refused(Gone, self.core.drops.look(receipt.link, None))
+        self.assertEqual([ClaimState.DELIVERED], states(self.core, receipt))
+        self.refused(Gone, self.core.look(receipt))
 
     def test_hole(self):
         """Parts with a hole between them are no delivery, until the hole is filled."""
@@ -57,19 +106,23 @@ class BrokenTests(CoreTestCase):
         self.assertEqual((1, Reason.DELIVERED), (self.core.row(receipt).delivered, self.core.row(receipt).reason))
 
     def test_probe(self):
-        """The first byte alone is no download."""
-        receipt = self.done(self.core.upload())
+        """The first byte alone is no download, and keeps others out for five seconds, however often it is asked for."""
+        receipt = self.done(self.core.upload(b"x" * 1000))
         for _ in range(5):
             self.done(self.core.deliver(receipt, Recipient(), 0, 1))
-        self.assertEqual((0, 0), (self.core.row(receipt).delivered, self.core.row(receipt).live))
+            self.core.clock.advance(0.9)
+        self.refused(Locked, self.core.deliver(receipt, Recipient(source=OTHER)))
+        self.core.clock.advance(0.5)
+        self.done(self.core.deliver(receipt, Recipient(source=OTHER)))
+        self.assertEqual([ClaimState.LAPSED, ClaimState.DELIVERED], states(self.core, receipt))
 
     def test_said_complete_of_less(self):
         """A recipient of less than was asked for has not got it all, whatever the connection says."""
         receipt = self.done(self.core.upload())
         recipient = Recipient(breaks_at=3)
-        recipient.outcome = Settlement(acknowledged=3, complete=True)
+        recipient.outcome = Settlement(acknowledged=3, sent=3, begun=True, complete=True)
         self.done(self.core.deliver(receipt, recipient))
-        self.assertEqual([ClaimState.PART], states(self.core, receipt))
+        self.assertEqual([ClaimState.SUSPENDED], states(self.core, receipt))
 
     def test_no_blob(self):
         """If the bytes cannot be opened, the claim is taken back as if it had never been."""
@@ -87,11 +140,11 @@ class BrokenTests(CoreTestCase):
         receipt = self.done(self.core.upload())
         self.core.journal.hold("before blobs.open")
         waiting = self.begun(self.core.deliver(receipt, Recipient()))
-        self.core.clock.pump([60] * 61)
+        self.done(self.core.drops.revoke(receipt.link, receipt.owner))
         self.assertEqual(DropState.PURGED, self.core.row(receipt).state)
         self.core.journal.release("before blobs.open")
-        self.assertEqual("expired", self.refused(Gone, waiting).reason)
-        self.assertEqual(0, self.core.row(receipt).live)
+        self.assertEqual("revoked", self.refused(Gone, waiting).reason)
+        self.assertEqual((0, 0), (self.core.row(receipt).live, self.core.running))
 
     def test_bytes_lost(self):
         """If the bytes are missing under an available drop, that is said and not hidden; no claim stays."""
@@ -101,14 +154,14 @@ class BrokenTests(CoreTestCase):
         self.assertEqual((0, 0), (self.core.row(receipt).live, self.core.running))
 
     def test_read_error(self):
-        """If the bytes cannot be read in the middle, the error comes out and the claim ends as broken."""
+        """If the bytes cannot be read in the middle, the error comes out and the claim waits for its recipient."""
         receipt = self.done(self.core.upload(b"x" * (PIECE + 1)))
         # The first piece is read before the recipient waits; the fault meets the second.
         fault = OSError(5, "bad disk")
         recipient = Recipient(before=lambda: self.core.stored.fail_next("read", fault))
         self.assertIs(fault, self.refused(OSError, self.core.deliver(receipt, recipient)))
         self.assertEqual(PIECE, len(recipient.received))
-        self.assertEqual([ClaimState.BROKEN], states(self.core, receipt))
+        self.assertEqual([ClaimState.SUSPENDED], states(self.core, receipt))
         self.assertEqual((0, 0), (self.core.running, self.core.stored.open_blobs))
         self.done(self.core.deliver(receipt, Recipient()))
 
@@ -116,10 +169,11 @@ class BrokenTests(CoreTestCase):
         """If the head cannot be written, the claim ends."""
         receipt = self.done(self.core.upload())
 
-        def begin() -> None:
+        def begin(claim: Token) -> None:
             raise ValueError("no head")
 
-        self.refused(ValueError, self.core.drops.deliver(receipt.drop, 0, 7, Recipient(), begin))
+        visit = self.done(self.core.look(receipt))
+        self.refused(ValueError, self.core.drops.deliver(visit, 0, 7, Recipient(), begin))
         self.assertEqual((0, 0, 0), (self.core.row(receipt).live, self.core.running, self.core.stored.open_blobs))
 
 
@@ -134,16 +188,25 @@ class RecordsAwayTests(CoreTestCase):
         """Who looks is told, and nothing is remembered of it."""
         receipt = self.done(self.core.upload())
         self.core.journal.fail("records.find", self.away)
-        self.refused(Unavailable, self.core.drops.look(receipt.link, None))
+        self.refused(Unavailable, self.core.look(receipt))
         self.refused(Unavailable, self.core.drops.status(receipt.link, receipt.owner))
         self.core.journal.mend()
-        self.done(self.core.drops.look(receipt.link, None))
+        self.done(self.core.look(receipt))
 
     def test_status(self):
-        """Who asks for the claims is told."""
+        """Who asks what became of a drop is told."""
         receipt = self.done(self.core.upload())
-        self.core.journal.fail("records.claims", self.away)
-        self.refused(Unavailable, self.core.drops.status(receipt.link, receipt.owner))
+        for step in ("records.ledger", "records.events"):
+            self.core.journal.fail(step, self.away)
+            self.refused(Unavailable, self.core.drops.status(receipt.link, receipt.owner))
+            self.core.journal.mend()
+
+    def test_peek(self):
+        """Who asks whether the bytes are to be had is told."""
+        receipt = self.done(self.core.upload())
+        visit = self.done(self.core.look(receipt))
+        self.core.journal.fail("records.ledger", self.away)
+        self.refused(Unavailable, self.core.drops.peek(visit, 0, 7))
 
     def test_insert(self):
         """No bytes stay of an upload whose row could not be committed."""
@@ -154,76 +217,200 @@ class RecordsAwayTests(CoreTestCase):
     def test_claim(self):
         """Who would download is told before anything is sent."""
         receipt = self.done(self.core.upload())
-        self.core.journal.fail("records.open_claim", self.away)
+        self.core.journal.fail("records.change", self.away)
         recipient = Recipient()
         self.refused(Unavailable, self.core.deliver(receipt, recipient))
         self.assertEqual((0, 0), (recipient.begun, self.core.running))
         self.core.journal.mend()
         self.done(self.core.deliver(receipt, recipient))
 
-    def test_second_look(self):
-        """Who is refused a claim, and the records then fail, is told that."""
-        receipt = self.done(self.core.upload())
+    def test_stride(self):
+        """If no more can be reserved, no more is sent, and the error comes out."""
+        receipt = self.done(self.core.upload(b"x" * (3 * STRIDE)))
         recipient = Recipient().hold_sends()
-        self.begun(self.core.deliver(receipt, recipient))
-        self.core.journal.fail("records.find", self.away)
-        self.refused(Unavailable, self.core.deliver(receipt, Recipient()))
-        self.assertEqual(1, self.core.running)
+        result = self.begun(self.core.deliver(receipt, recipient))
+        self.core.journal.fail("records.change", self.away)
         recipient.go_on()
+        self.refused(Unavailable, result)
+        self.assertEqual((STRIDE, 0), (len(recipient.received), self.core.running))
+        (transfer,) = self.core.ledger(receipt).transfers
+        self.assertEqual(STRIDE, transfer.reserved)
 
     def test_release(self):
         """If a claim cannot be taken back, that comes out, and nothing believes that bytes are on their way."""
         receipt = self.done(self.core.upload())
         self.core.journal.fail("blobs.open", OSError(5, "bad disk"))
-        self.core.journal.fail("records.release_claim", self.away)
-        self.refused(Unavailable, self.core.deliver(receipt, Recipient()))
+        self.core.journal.hold("before blobs.open")
+        result = self.begun(self.core.deliver(receipt, Recipient()))
+        self.core.journal.fail("records.change", self.away)
+        self.core.journal.release("before blobs.open")
+        self.refused(Unavailable, result)
         self.assertEqual(0, self.core.running)
         self.done(self.core.drops.stop())
 
+    def unended(self) -> Receipt:
+        """Return a drop all of which was sent, of which the records were not told."""
+        receipt = self.done(self.core.upload())
+        recipient = Recipient().hold_settle()
+        result = self.begun(self.core.deliver(receipt, recipient))
+        self.core.journal.fail("records.change", self.away)
+        recipient.go_on()
+        self.refused(Unavailable, result)
+        self.core.journal.mend()
+        return receipt
+
     def test_end(self):
         """If a claim's end cannot be recorded, the error comes out, all is closed, and nobody gets a second copy."""
-        receipt = self.done(self.core.upload())
-        self.core.journal.fail("records.end_claim", self.away)
-        self.refused(Unavailable, self.core.deliver(receipt, Recipient()))
+        receipt = self.unended()
         self.assertEqual((0, 0), (self.core.running, self.core.stored.open_blobs))
-        self.core.journal.mend()
-        self.refused(Locked, self.core.deliver(receipt, Recipient()))
+        for source in (Recipient().source, OTHER):
+            self.refused(Locked, self.core.deliver(receipt, Recipient(source=source)))
         self.done(self.core.drops.stop())
 
     def test_end_put_right(self):
-        """The next start then counts it as delivered."""
-        receipt = self.done(self.core.upload())
-        self.core.journal.fail("records.end_claim", self.away)
-        self.refused(Unavailable, self.core.deliver(receipt, Recipient()))
+        """The next start lets it wait for its recipient; when the time is over, it was delivered."""
+        receipt = self.unended()
         self.core.killed()
         self.done(self.core.reaper.recover())
-        self.assertEqual("delivered", self.refused(Gone, self.core.drops.look(receipt.link, None)).reason)
+        self.core.reaper.start()
+        self.assertEqual([ClaimState.SUSPENDED], states(self.core, receipt))
+        self.refused(Locked, self.core.deliver(receipt, Recipient(source=OTHER)))
+        self.core.elapse(WINDOW)
+        self.assertEqual("delivered", self.refused(Gone, self.core.look(receipt)).reason)
+
+    def test_after_quiet(self):
+        """If it cannot be recorded what followed a quiet end, nobody gets a second copy, and stopping does not hang."""
+        receipt = self.done(self.core.upload())
+        recipient = self.done(self.core.deliver(receipt, Recipient(quiet=True)))
+        self.core.journal.fail("records.change", self.away)
+        recipient.reset()
+        self.assertEqual(1, len(self.flushLoggedErrors(Unavailable)))
+        self.core.journal.mend()
+        self.refused(Gone, self.core.look(receipt, Recipient(source=OTHER)))
+        self.done(self.core.drops.stop())
 
     def test_revoke(self):
         """If a drop's end cannot be recorded, no download is broken off."""
         receipt = self.done(self.core.upload())
         recipient = Recipient().hold_sends()
         self.begun(self.core.deliver(receipt, recipient))
-        self.core.journal.fail("records.end", self.away)
+        self.core.journal.fail("records.change", self.away)
         self.refused(Unavailable, self.core.drops.revoke(receipt.link, receipt.owner))
         self.assertFalse(recipient.aborted)
+        self.core.journal.mend()
         recipient.go_on()
+
+
+class QuietTests(CoreTestCase):
+    """All arrived, and nothing says whether the recipient read it, but a second of quiet."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.core.reaper.start()
+        self.receipt = self.done(self.core.upload())
+        self.recipient = self.done(self.core.deliver(self.receipt, Recipient(quiet=True)))
+
+    def test_others(self):
+        """For everybody it is gone at once, and yet its bytes are kept."""
+        self.assertEqual([ClaimState.PRESUMED], states(self.core, self.receipt))
+        for source in (Recipient().source, OTHER):
+            error = self.refused(Gone, self.core.deliver(self.receipt, Recipient(source=source)))
+            self.assertEqual("delivered", error.reason)
+        self.assertEqual(1, len(self.core.stored.published))
+        self.assertEqual(0, self.core.journal.counts["cache.set"])
+
+    def test_closed(self):
+        """When its connection ends in order, the copy is delivered, and the bytes go."""
+        self.recipient.close()
+        self.assertEqual([ClaimState.DELIVERED], states(self.core, self.receipt))
+        self.assertEqual((DropState.PURGED, {}), (self.core.row(self.receipt).state, self.core.stored.published))
+
+    def test_reset(self):
+        """A reset says that he had not read it: he, and nobody else, can have it again."""
+        self.recipient.reset()
+        self.refused(Gone, self.core.deliver(self.receipt, Recipient(source=OTHER)))
+        again = self.done(self.core.deliver(self.receipt, Recipient()))
+        self.assertEqual((b"content", {}), (bytes(again.received), self.core.stored.published))
+        self.assertEqual(["claimed", "delivered", "broken", "resumed"], self.core.touches(self.receipt))
+
+    def test_reset_and_gone(self):
+        """If he does not come back in a quarter of an hour, the bytes go."""
+        self.recipient.reset()
+        self.core.elapse(WINDOW - 1)
+        self.assertEqual(1, len(self.core.stored.published))
+        self.core.elapse(1)
+        self.assertEqual((DropState.PURGED, {}), (self.core.row(self.receipt).state, self.core.stored.published))
+
+    def test_never(self):
+        """If nobody says anything, the bytes go after a minute."""
+        self.core.elapse(AFTERMATH)
+        self.assertEqual((DropState.PURGED, {}), (self.core.row(self.receipt).state, self.core.stored.published))
+
+    def test_stop(self):
+        """Stopping waits until it is written down what followed."""
+        stopped = self.begun(self.core.drops.stop())
+        self.assertNoResult(stopped)
+        self.recipient.close()
+        self.done(stopped)
+        self.assertEqual([ClaimState.DELIVERED], states(self.core, self.receipt))
+
+    def test_crash(self):
+        """After a crash it is not known: it is kept for him for a window more."""
+        self.core.killed()
+        self.done(self.core.reaper.recover())
+        self.core.reaper.start()
+        self.refused(Gone, self.core.look(self.receipt, Recipient(source=OTHER)))
+        self.assertEqual(b"content", bytes(self.done(self.core.deliver(self.receipt, Recipient())).received))
+        self.assertEqual({}, self.core.stored.published)
 
 
 class RestartTests(CoreTestCase):
     """The process is killed in the middle."""
 
-    def test_while_sending(self):
-        """What was being sent counts as delivered: nobody knows better."""
-        receipt = self.done(self.core.upload())
+    def killed_while_sending(self, data: bytes = b"content") -> Receipt:
+        """Return a drop of which a part may have been sent when the process was killed."""
+        receipt = self.done(self.core.upload(data))
         recipient = Recipient().hold_sends()
         self.begun(self.core.deliver(receipt, recipient)).addErrback(lambda _: None)
         self.core.killed()
         recipient.leave()
-        self.assertEqual(1, self.core.row(receipt).live)
+        self.assertEqual((1, 1), (self.core.row(receipt).live, len(self.core.ledger(receipt).transfers)))
         self.done(self.core.reaper.recover())
-        row = self.core.row(receipt)
-        self.assertEqual((0, 1, Reason.DELIVERED), (row.live, row.delivered, row.reason))
+        return receipt
+
+    def test_while_sending(self):
+        """What was being sent waits for its recipient, who can have it again; others are told to come back."""
+        receipt = self.killed_while_sending()
+        self.assertEqual(
+            ([ClaimState.SUSPENDED], ()), (states(self.core, receipt), self.core.ledger(receipt).transfers)
+        )
+        self.refused(Locked, self.core.deliver(receipt, Recipient(source=OTHER)))
+        self.assertEqual(b"content", bytes(self.done(self.core.deliver(receipt, Recipient())).received))
+        self.assertEqual(Reason.DELIVERED, self.core.row(receipt).reason)
+
+    def test_nobody_came(self):
+        """If he does not come, all of it may have arrived: it counts as delivered, once the window is over."""
+        receipt = self.killed_while_sending()
+        self.core.elapse(WINDOW)
+        self.assertEqual("delivered", self.refused(Gone, self.core.deliver(receipt, Recipient(source=OTHER))).reason)
+
+    def test_a_part_was_sent(self):
+        """Of a large file only what was reserved may have arrived: after the window anybody can have it."""
+        data = b"x" * (3 * STRIDE)
+        receipt = self.killed_while_sending(data)
+        self.assertEqual(((0, STRIDE),), self.core.claims(receipt)[0].handed)
+        self.core.elapse(WINDOW)
+        self.assertEqual(data, bytes(self.done(self.core.deliver(receipt, Recipient(source=OTHER))).received))
+
+    def test_before_any(self):
+        """A claim that was opened, and no byte asked for, lasts five seconds, crash or not."""
+        receipt = self.done(self.core.upload())
+        self.done(self.core.drops.claim(self.done(self.core.look(receipt))))
+        self.core.killed()
+        self.done(self.core.reaper.recover())
+        self.refused(Locked, self.core.deliver(receipt, Recipient(source=OTHER)))
+        self.core.elapse(PROBE_WINDOW)
+        self.done(self.core.deliver(receipt, Recipient(source=OTHER)))
 
     def test_upload_between_row_and_bytes(self):
         """An upload whose row was committed is finished by the next start."""
@@ -256,27 +443,27 @@ class CacheTests(CoreTestCase):
         """The second time within a minute, nobody asks the records for what was never there."""
         link = Token("0" * 32)
         for _ in range(3):
-            self.refused(NotFound, self.core.drops.look(link, None))
+            self.refused(NotFound, self.core.drops.look(asking.Recipient(link=link), None))
         self.assertEqual(1, self.finds())
         self.core.clock.advance(drops.CACHE_NEVER)
-        self.refused(NotFound, self.core.drops.look(link, None))
+        self.refused(NotFound, self.core.drops.look(asking.Recipient(link=link), None))
         self.assertEqual(2, self.finds())
 
     def test_gone(self):
         """Nor for what is gone, whose reason is remembered too."""
         receipt = self.done(self.core.upload())
         self.done(self.core.drops.revoke(receipt.link, receipt.owner))
-        self.refused(Gone, self.core.drops.look(receipt.link, None))
+        self.refused(Gone, self.core.look(receipt))
         before = self.finds()
         for _ in range(3):
-            self.assertEqual("revoked", self.refused(Gone, self.core.drops.look(receipt.link, None)).reason)
+            self.assertEqual("revoked", self.refused(Gone, self.core.look(receipt)).reason)
         self.assertEqual(before, self.finds())
 
     def test_available(self):
         """What is available is never remembered: it is asked for each time."""
         receipt = self.done(self.core.upload())
         for _ in range(3):
-            self.done(self.core.drops.look(receipt.link, None))
+            self.done(self.core.look(receipt))
         self.assertEqual((3, 0), (self.finds(), self.core.journal.counts["cache.set"]))
 
     def test_locked(self):
@@ -284,23 +471,33 @@ class CacheTests(CoreTestCase):
         receipt = self.done(self.core.upload())
         recipient = Recipient().hold_sends()
         self.begun(self.core.deliver(receipt, recipient))
-        self.refused(Locked, self.core.deliver(receipt, Recipient()))
+        self.refused(Locked, self.core.deliver(receipt, Recipient(source=OTHER)))
         recipient.leave()
-        self.done(self.core.deliver(receipt, Recipient()))
+        self.done(self.core.deliver(receipt, Recipient(source=OTHER)))
+
+    def test_kept_for_somebody(self):
+        """Nor is it what is gone for some, and kept for another."""
+        receipt = self.done(self.core.upload())
+        recipient = self.done(self.core.deliver(receipt, Recipient(quiet=True)))
+        self.refused(Gone, self.core.look(receipt, Recipient(source=OTHER)))
+        self.assertEqual(0, self.core.journal.counts["cache.set"])
+        recipient.close()
+        self.refused(Gone, self.core.look(receipt, Recipient(source=OTHER)))
+        self.assertEqual(1, self.core.journal.counts["cache.set"])
 
     def test_clock_put_back(self):
         """That a drop's time is over by a clock that was wrong hides nothing once the clock is right again."""
         receipt = self.done(self.core.upload())
         self.core.wall.jump(KEPT)
-        self.refused(Gone, self.core.drops.look(receipt.link, None))
+        self.refused(Gone, self.core.look(receipt))
         self.refused(Gone, self.core.deliver(receipt, Recipient()))
         self.core.wall.jump(-KEPT)
-        self.assertEqual(receipt.drop, self.done(self.core.drops.look(receipt.link, None)))
+        self.assertEqual(receipt.drop, self.done(self.core.look(receipt)).drop)
 
     def test_owner(self):
         """The owner is told what the records say, whatever is remembered."""
         receipt = self.done(self.core.upload())
         self.done(self.core.drops.revoke(receipt.link, receipt.owner))
-        self.refused(Gone, self.core.drops.look(receipt.link, None))
-        drop, _ = self.done(self.core.drops.status(receipt.link, receipt.owner))
-        self.assertEqual(Reason.REVOKED, drop.reason)
+        self.refused(Gone, self.core.look(receipt))
+        standing = self.done(self.core.drops.status(receipt.link, receipt.owner))
+        self.assertEqual(Reason.REVOKED, standing.ledger.drop.reason)

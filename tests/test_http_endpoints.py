@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import socket
 import ssl
 import struct
 import tempfile
+import termios
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -22,11 +24,13 @@ from twisted.internet import ssl as tls
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ServerEndpoint, UNIXServerEndpoint
 from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from filedropd.deferreds import shielded
 from filedropd.errors import ClientGone
+from filedropd.http.records import RECORD
 from filedropd.http.settling import QUIET, Settlement
 from filedropd.testing import Response, parse_responses, request
 from tests.wired import Service, answer
@@ -52,6 +56,8 @@ class Download:
     def __init__(self, size: int) -> None:
         self.data = content(size)
         self.settled: Deferred[Settlement] = Deferred()
+        self.confirmed: Deferred[bool] = Deferred()
+        self.known = threading.Event()  # it is settled
 
     def __call__(self, request: Any) -> Deferred[None]:
         if self.settled.called:
@@ -60,12 +66,39 @@ class Download:
         return shielded(self._send(request))
 
     async def _send(self, request: Any) -> None:
+        self.request = request
         request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(self.data)])
         with contextlib.suppress(ClientGone):
             for start in range(0, len(self.data), 65_536):
                 await request.send(self.data[start : start + 65_536])
         self.settled.callback(await request.settle())
+        self.known.set()
         request.finish()
+        self.confirmed.callback(await request.confirmed())
+
+
+class Held(Download):
+    """One that sends ``size`` bytes, and as many again when it is told to, and does not end by itself.
+
+    :ivar acknowledged: how many of them were, when it was last looked at.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(size)
+        self.acknowledged = 0
+        self.go_on = False
+
+    async def _send(self, request: Any) -> None:
+        request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % (len(self.data) * 2)])
+        await request.send(self.data)
+        while not self.go_on:
+            self.acknowledged = request.acknowledged()
+            await deferLater(reactor, 0.01)
+        with contextlib.suppress(ClientGone):
+            for start in range(0, len(self.data), 65_536):
+                await request.send(self.data[start : start + 65_536])
+                await deferLater(reactor, 0.01)
+        self.settled.callback(await request.settle())
 
 
 async def digested(request: Any) -> None:
@@ -74,6 +107,16 @@ async def digested(request: Any) -> None:
     async for piece in request.body:
         digest.update(piece)
     answer(request, digest.hexdigest().encode())
+
+
+def whole(size: int) -> Settlement:
+    """All was kept."""
+    return Settlement(acknowledged=size, sent=size, begun=True, complete=True)
+
+
+def nothing_of(size: int) -> Settlement:
+    """All was sent, and nothing is known to be kept."""
+    return Settlement(acknowledged=0, sent=size, begun=True, complete=False)
 
 
 def answered(client: socket.socket) -> Response:
@@ -102,6 +145,14 @@ def taken(client: socket.socket, octets: int) -> int:
             break
         size += len(piece)
     return size
+
+
+def head(client: socket.socket) -> bytes:
+    """Read an answer's head, and nothing behind it."""
+    pieces = b""
+    while not pieces.endswith(b"\r\n\r\n"):
+        pieces += client.recv(1)
+    return pieces
 
 
 def ended(client: socket.socket) -> bytes:
@@ -140,9 +191,21 @@ class Endpoint:
 
         return deferToThread(run)
 
+    def _held_open(self, script: Callable[[socket.socket], T]) -> T:
+        self.open = threading.Event()
+        with self.connect() as client:
+            result = script(client)
+            self.open.wait(PATIENCE)
+            return result
+
 
 class EndpointContract(Endpoint):
-    """The promises."""
+    """The promises.
+
+    :ivar counted: whether the kernel tells what is acknowledged.
+    """
+
+    counted = True
 
     assertEqual: Any
     assertLess: Any
@@ -177,7 +240,7 @@ class EndpointContract(Endpoint):
 
         closed = await self.client(script)
         settlement = await download.settled
-        self.assertEqual(Settlement(acknowledged=MIB, complete=True), settlement)
+        self.assertEqual(whole(MIB), settlement)
         self.assertLess(reactor.seconds() - closed, QUIET * 0.9)
 
     async def test_small_and_closed(self):
@@ -242,6 +305,120 @@ class EndpointContract(Endpoint):
             self.assertFalse(settlement.complete)
             self.assertLess(settlement.acknowledged, size)
             await self.port.stopListening()
+
+    async def test_sent_and_left_unread(self):
+        """Of an answer that is left half-way, what the client has read was sent, and not more than was written."""
+        download = Download(16 * MIB)
+        await self.serve(download)
+
+        def script(client: socket.socket) -> int:
+            client.sendall(GET)
+            return taken(client, MIB)
+
+        await self.client(script)
+        settlement = await download.settled
+        self.assertEqual((False, True), (settlement.complete, settlement.begun))
+        # If it happens to close when nothing is unread, what it has read is confirmed.
+        self.assertLess(settlement.acknowledged, MIB + RECORD)
+        self.assertLess(MIB - 1000, settlement.sent)
+        self.assertLess(settlement.sent, 16 * MIB)
+
+    async def test_closed_early(self):
+        """A client that reads all that has come and closes confirms that, where it can be told, although more would."""
+        held = Held(MIB)
+        await self.serve(held)
+
+        def script(client: socket.socket) -> int:
+            client.sendall(GET)
+            head(client)
+            return taken(client, MIB)
+
+        self.assertEqual(MIB, await self.client(script))
+        await deferLater(reactor, 0.1)
+        held.go_on = True
+        settlement = await held.settled
+        self.assertEqual((self.counted * MIB, False), (settlement.acknowledged, settlement.complete))
+        self.assertTrue(MIB <= settlement.sent < 2 * MIB)
+
+    async def test_progress(self):
+        """While an answer is sent it can be told how much has arrived."""
+        held = Held(MIB)
+        await self.serve(held)
+
+        def script(client: socket.socket) -> int:
+            client.sendall(GET)
+            head(client)
+            taken(client, MIB)
+            patience = PATIENCE
+            while held.acknowledged < self.counted * MIB and patience > 0:
+                threading.Event().wait(0.1)
+                patience -= 0.1
+            return held.acknowledged
+
+        self.assertEqual(self.counted * MIB, await self.client(script))
+        held.go_on = True
+        await held.settled
+
+    async def kept(self, end: Callable[[socket.socket], object], *, unread: int = 0, fields: Any = None) -> bool:
+        """Tell what is confirmed of a megabyte, if the client goes on in that way when it is settled by quiet."""
+        download = Download(MIB)
+        await self.serve(download)
+
+        def script(client: socket.socket) -> None:
+            client.sendall(request("GET", "/", fields))
+            head(client)
+            taken(client, MIB - unread)
+            download.known.wait(PATIENCE)
+            threading.Event().wait(0.1)
+            end(client)
+
+        await self.client(script)
+        self.assertTrue((await download.settled).quiet)
+        return await download.confirmed.addTimeout(PATIENCE, reactor)
+
+    async def test_quiet_then_closed(self):
+        """A client that is quiet, and then reads the rest and closes, has kept it, on a connection of either kind."""
+        self.assertTrue(await self.kept(lambda client: taken(client, 20_000), unread=20_000))
+        await self.port.stopListening()
+        self.assertTrue(await self.kept(ended, unread=20_000, fields={"Connection": "close"}))
+
+    async def test_quiet_then_reset(self):
+        """A client that is quiet, and then closes with data unread, has not, on a connection of either kind."""
+        for fields in ({}, {"Connection": "close"}):
+            self.assertFalse(await self.kept(lambda _: None, fields=fields, unread=20_000))
+            await self.port.stopListening()
+
+    async def test_quiet_then_asked(self):
+        """A client that is quiet and then asks again has kept it."""
+
+        def ask(client: socket.socket) -> None:
+            client.sendall(GET)
+            taken(client, 20_000)
+            head(client)
+
+        self.assertTrue(await self.kept(ask, unread=20_000))
+
+    async def test_quiet_then_drained(self):
+        """A connection that waits for a last sign ends at once, in order, when the server does."""
+        download = Download(MIB)
+        service = await self.serve(download)
+
+        def script(client: socket.socket) -> bytes:
+            client.sendall(request("GET", "/", {"Connection": "close"}))
+            head(client)
+            taken(client, MIB)
+            download.known.wait(PATIENCE)
+            return ended(client)
+
+        asked = deferToThread(self._held_open, script)
+        self.assertTrue((await download.settled).quiet)
+        await deferLater(reactor, 0.2)
+        began = reactor.seconds()
+        broken = await service.factory.drain(10)
+        self.assertLess(reactor.seconds() - began, 1)
+        self.assertEqual((0, True), (broken, await download.confirmed))
+        self.open.set()
+        self.assertEqual(b"", await asked)
 
     async def test_large_download(self):
         """Sixteen megabytes come down as they are."""
@@ -346,7 +523,7 @@ class HalfCloseContract(Endpoint):
             client.recv(1, socket.MSG_PEEK)  # it is there
 
         await self.client(script)
-        self.assertEqual(Settlement(acknowledged=0, complete=False), await download.settled)
+        self.assertEqual(nothing_of(100_000), await download.settled)
 
 
 class TCPTests(EndpointContract, HalfCloseContract, TestCase):
@@ -371,7 +548,34 @@ class TCPTests(EndpointContract, HalfCloseContract, TestCase):
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
         await self.client(script)
-        self.assertEqual(Settlement(acknowledged=0, complete=False), await download.settled)
+        self.assertEqual(nothing_of(MIB), await download.settled)
+
+    async def test_sent_is_what_the_kernel_sent(self):
+        """Of an answer that is reset half-way: all that came to the client, and none of what the kernel still holds."""
+        download = Download(16 * MIB)
+        await self.serve(download)
+        go_on = threading.Event()
+        arrived: Deferred[int] = Deferred()
+
+        def script(client: socket.socket) -> None:
+            client.sendall(GET)
+            head(client)
+            taken(client, MIB)
+            threading.Event().wait(0.5)  # until the kernels' buffers are full
+            unread = struct.unpack("i", fcntl.ioctl(client, termios.FIONREAD, bytes(4)))[0]
+            reactor.callFromThread(arrived.callback, MIB + unread)
+            go_on.wait(PATIENCE)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+        left = self.client(script)
+        came = await arrived
+        acknowledgements = download.request.channel._output.acknowledgements
+        held = acknowledgements.departed(queued=True) - acknowledgements.departed(queued=False)
+        go_on.set()
+        await left
+        settlement = await download.settled
+        self.assertTrue(came <= settlement.sent < came + 256 * 1024)
+        self.assertLess(256 * 1024, held)  # else this test would tell nothing
 
     async def test_reset_behind_a_half_close(self):
         """A reset behind a FIN, of which Twisted tells nobody, is found out."""
@@ -392,6 +596,7 @@ class UNIXTests(EndpointContract, HalfCloseContract, TestCase):
     """Over a UNIX socket."""
 
     timeout = 60
+    counted = False
 
     def endpoint(self) -> IStreamServerEndpoint:
         # A path of its own: a trial directory's may be longer than the 107 bytes that such an address has.
@@ -474,7 +679,7 @@ class TLSTests(EndpointContract, TestCase):
             return closed
 
         closed = await self.client(script)
-        self.assertEqual(Settlement(acknowledged=MIB, complete=True), await download.settled)
+        self.assertEqual(whole(MIB), await download.settled)
         self.assertLess(reactor.seconds() - closed, QUIET * 0.9)
 
     async def test_reset(self):
@@ -488,7 +693,28 @@ class TLSTests(EndpointContract, TestCase):
             client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
         await self.client(script)
-        self.assertEqual(Settlement(acknowledged=0, complete=False), await download.settled)
+        self.assertEqual(nothing_of(MIB), await download.settled)
+
+    async def test_closed_while_sent_to(self):
+        """A client that says good-bye in the middle, and takes all that still comes, does not complete the answer."""
+        download = Download(16 * MIB)
+        await self.serve(download)
+
+        def script(client: socket.socket) -> int:
+            client.sendall(GET)
+            size = taken(client, MIB)
+            with contextlib.suppress(ssl.SSLError):
+                client.unwrap()  # type: ignore[attr-defined]  # a TLS socket
+            with contextlib.suppress(OSError):
+                while piece := socket.socket.recv(client, MIB):
+                    size += len(piece)
+            return size
+
+        size = await self.client(script)
+        settlement = await download.settled
+        self.assertFalse(settlement.complete)
+        self.assertLess(settlement.sent, 16 * MIB)
+        self.assertLess(settlement.acknowledged, size)
 
     async def test_slow_reader_of_the_last_answer(self):
         """A client that begins to read its last answer well after it was given still gets all of it."""

@@ -278,7 +278,7 @@ class AccessTests(CoreTestCase):
     def setUp(self) -> None:
         super().setUp()
         log = AccessLog(self.core.clock.seconds)
-        api = API(self.core.drops, prefix="/api/v1.0", public_url=None, now=self.core.wall)
+        api = API(self.core.drops, prefix="/api/v1.0", public_url=None)
         self.factory = HTTPFactory(
             api.resource(), self.core.clock, refusal=refusal, answered=log.answered, refused=log.refused
         )

@@ -102,8 +102,7 @@ class RoundTripTests(APITestCase):
     @example("a\u0301" * 200 + ".tar.gz")
     def test_any(self, name: str) -> None:
         """However a name is sent, raw in a form, as filename*, or in the address, it comes back the same."""
-        self.core.kept._tables.drops.clear()
-        self.core.stored.published.clear()
+        self.core.clear()
         extended = f"filename*=UTF-8''{quote(name, safe='')}".encode()
         self.check(name, sent_form(form(file_part()).replace(b'filename="report.xls"', extended)))
         # In a quoted name browsers write a quote as %22, and read none of it back.

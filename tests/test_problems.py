@@ -23,6 +23,7 @@ MADE: dict[type[errors.FiledropError], errors.FiledropError] = {
     errors.Gone: errors.Gone("expired"),
     errors.Unauthorized: errors.Unauthorized("no", "Basic"),
     errors.Locked: errors.Locked(5),
+    errors.TooManyRequests: errors.TooManyRequests(9),
     errors.RangeNotSatisfiable: errors.RangeNotSatisfiable(42),
     errors.Unavailable: errors.Unavailable("Wait.", retry_after=7),
 }
@@ -93,6 +94,7 @@ class TableTests(SynchronousTestCase):
             (errors.RangeNotSatisfiable, 416, "Range Not Satisfiable"),
             (errors.ExpectationFailed, 417, "Expectation Failed"),
             (errors.Locked, 423, "Locked"),
+            (errors.TooManyRequests, 429, "Too Many Requests"),
             (errors.HeadTooLarge, 431, "Request Header Fields Too Large"),
             (errors.MethodNotImplemented, 501, "Not Implemented"),
             (errors.Unavailable, 503, "Service Unavailable"),
@@ -152,7 +154,8 @@ class FieldTests(SynchronousTestCase):
         self.assertEqual('Bearer realm="filedropd"', field(refusal(errors.OwnerRequired()), "WWW-Authenticate"))
 
     def test_retry(self):
-        """423 and 503 say when to come back."""
+        """423, 429 and 503 say when to come back."""
+        self.assertEqual("9", field(refusal(errors.TooManyRequests(9)), "Retry-After"))
         self.assertEqual("5", field(refusal(errors.Locked(5)), "Retry-After"))
         self.assertEqual("7", field(refusal(errors.Unavailable("Wait.", retry_after=7)), "Retry-After"))
 
@@ -166,7 +169,7 @@ class FieldTests(SynchronousTestCase):
 
     def test_reason(self):
         """410 says why, for programs too."""
-        for reason in ("delivered", "expired", "revoked"):
+        for reason in ("delivered", "expired", "revoked", "abandoned"):
             self.assertEqual(reason, told(refusal(errors.Gone(reason)))["reason"])
         self.assertNotIn("reason", told(refusal(errors.NotFound())))
 

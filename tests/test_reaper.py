@@ -6,14 +6,18 @@ import errno
 
 import attrs
 from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import capturedLogs
 
+from filedropd.claims.elapsing import revoked
+from filedropd.claims.policy import Policy
 from filedropd.errors import Unavailable
-from filedropd.model import Drop, DropState, Reason
+from filedropd.model import ClaimState, Drop, DropState, Reason
 from filedropd.reaper import LONGEST_RETRY, LONGEST_SLEEP, RECORDS_RETRY, TOMBSTONE
 from filedropd.upload import Receipt
 from tests.support import BEGAN, KEPT, Core, CoreTestCase, Recipient
 
 BUSY = OSError(errno.EBUSY, "busy")
+WINDOW = Policy().window
 
 
 class ReaperTestCase(CoreTestCase):
@@ -94,6 +98,18 @@ class TimeTests(ReaperTestCase):
         self.elapse(30)
         self.assertEqual(1, self.timers())
 
+    def test_windows(self):
+        """The timer is for a claim's window, too, where that ends first."""
+        self.upload()
+        receipt = self.upload()
+        self.done(self.core.deliver(receipt, Recipient(breaks_at=3)))
+        self.assertEqual(1, self.timers())
+        self.elapse(WINDOW - 0.01)
+        self.assertEqual(["claimed", "broken"], self.core.touches(receipt))
+        self.elapse(0.01)
+        self.assertEqual(["claimed", "broken", "lapsed"], self.core.touches(receipt))
+        self.assertEqual((DropState.AVAILABLE, 1), (self.state(receipt), self.timers()))
+
     def test_nothing(self):
         """With nothing to wait for there is none."""
         self.assertEqual(0, self.timers())
@@ -162,15 +178,14 @@ class WallTests(ReaperTestCase):
         self.assertEqual(DropState.PURGED, self.state(receipt))
 
     def test_longest(self):
-        """No timer is longer than a minute, and none is negative."""
+        """No timer is longer than a minute, and there is none for what is due already."""
         self.assertLessEqual(LONGEST_SLEEP, 60)
-        self.upload()
+        receipt = self.upload()
         (timer,) = self.core.clock.getDelayedCalls()
         self.assertEqual(LONGEST_SLEEP, _time(timer) - self.core.clock.seconds())
         self.core.wall.jump(2 * KEPT)
         self.core.reaper.expect(BEGAN)
-        (timer,) = self.core.clock.getDelayedCalls()
-        self.assertEqual(self.core.clock.seconds(), _time(timer))
+        self.assertEqual((DropState.PURGED, 1), (self.state(receipt), self.timers()))
 
 
 class RetryTests(ReaperTestCase):
@@ -207,8 +222,10 @@ class RetryTests(ReaperTestCase):
         """After years of attempts it is still tried once an hour."""
         self.core.journal.fail("blobs.delete", BUSY)
         drop = self.upload().drop
-        row = attrs.evolve(drop, state=DropState.GONE, reason=Reason.REVOKED, due_at=BEGAN, purge_attempts=100_000)
-        self.core.kept._kept.drops[drop.key] = row
+        row = attrs.evolve(
+            drop, state=DropState.GONE, reason=Reason.REVOKED, gone_at=BEGAN, due_at=BEGAN, purge_attempts=100_000
+        )
+        self.done(self.core.kept.change(drop.key, lambda ledger: (attrs.evolve(ledger, drop=row), None)))
         self.core.reaper.wake()
         left: Drop | None = self.done(self.core.kept.find(drop.key))
         self.assertEqual(BEGAN + LONGEST_RETRY, left and left.due_at)
@@ -248,7 +265,7 @@ class RecordsAwayTests(ReaperTestCase):
 
     def test_each_call(self):
         """Whichever call fails, it goes on five seconds later, and says so once."""
-        for step in ("due", "end", "purged", "next_due"):
+        for step in ("due", "change", "purged", "next_due"):
             self.core = Core()
             self.core.reaper.start()
             receipt = self.upload(expires=1)
@@ -286,10 +303,11 @@ class RecordsAwayTests(ReaperTestCase):
     def test_ended_by_another(self):
         """A drop that somebody else ended just now is taken up again, and its bytes deleted."""
         receipt = self.upload(expires=10)
-        self.core.journal.hold("before records.end")
+        self.core.journal.hold("before records.change")
         self.elapse(10)
-        self.done(self.core.kept.end(receipt.drop.key, Reason.REVOKED, self.core.wall()))
-        self.core.journal.release("before records.end")
+        now = self.core.wall() - 1
+        self.done(self.core.kept.change(receipt.drop.key, lambda ledger: (revoked(ledger, now), None)))
+        self.core.journal.release("before records.change")
         row = self.core.row(receipt)
         self.assertEqual((DropState.PURGED, Reason.REVOKED), (row.state, row.reason))
 
@@ -376,17 +394,56 @@ class RecoveryTests(CoreTestCase):
         self.core.reaper.start()
         self.assertEqual(({}, {}), (self.core.stored.left, self.core.stored.published))
 
-    def test_claims(self):
-        """Claims that were open are ended as delivered, and their drops' bytes go."""
+    def killed_while_sending(self) -> Receipt:
+        """Return a drop of which all may have been sent when the process was killed."""
         receipt = self.done(self.core.upload())
         recipient = Recipient().hold_sends()
         self.begun(self.core.deliver(receipt, recipient)).addErrback(lambda _: None)
         self.core.killed()
         recipient.leave()
+        return receipt
+
+    def test_claims(self):
+        """Claims of which something was being sent wait for their recipients, a window from now; no transfer is left."""
+        receipt = self.killed_while_sending()
+        self.core.clock.advance(60)
         self.done(self.core.reaper.recover())
-        self.assertEqual((0, Reason.DELIVERED), (self.core.row(receipt).live, self.core.row(receipt).reason))
+        ledger = self.core.ledger(receipt)
+        (claim,) = ledger.claims
+        self.assertEqual(
+            (ClaimState.SUSPENDED, self.core.wall() + WINDOW, ()), (claim.state, claim.until, ledger.transfers)
+        )
+        self.assertEqual(claim.until, ledger.drop.due_at)
+        self.assertEqual(["claimed", "broken"], self.core.touches(receipt))
+
+    def test_claims_end(self):
+        """When nobody comes back, all that may have arrived is taken to have, and the drop's bytes go."""
+        receipt = self.killed_while_sending()
+        self.done(self.core.reaper.recover())
         self.core.reaper.start()
+        self.core.elapse(WINDOW - 1)
+        self.assertEqual(1, len(self.core.stored.published))
+        self.core.elapse(1)
+        self.assertEqual((0, Reason.DELIVERED), (self.core.row(receipt).live, self.core.row(receipt).reason))
         self.assertEqual({}, self.core.stored.published)
+
+    def test_expired_while_down(self):
+        """If the last time of a drop is over when the process starts, so are its claims."""
+        receipt = self.killed_while_sending()
+        self.core.clock.advance(KEPT + WINDOW)
+        self.done(self.core.reaper.recover())
+        self.core.reaper.start()
+        row = self.core.row(receipt)
+        self.assertEqual((DropState.PURGED, Reason.DELIVERED, 0), (row.state, row.reason, row.live))
+
+    def test_told(self):
+        """How many drops that concerns is told, once."""
+        for _ in range(2):
+            self.killed_while_sending()
+        with capturedLogs() as events:
+            self.done(self.core.reaper.recover())
+            self.done(self.core.reaper.recover())
+        self.assertEqual([2], [event["interrupted"] for event in events if "interrupted" in event])
 
     def test_nothing(self):
         """After an orderly stop there is nothing to do."""
@@ -405,5 +462,5 @@ class RecoveryTests(CoreTestCase):
 
     def test_cannot(self):
         """If it cannot be put right, that comes out: nothing may be served."""
-        self.core.journal.fail("records.close_open_claims", Unavailable("away"))
+        self.core.journal.fail("records.interrupted", Unavailable("away"))
         self.refused(Unavailable, self.core.reaper.recover())

@@ -23,7 +23,7 @@ from filedropd.testing import Wire, request
 from tests.api import APITestCase
 from tests.daemon import Daemon, eventually
 from tests.stopping import rounds
-from tests.test_daemon import begun, left
+from tests.test_daemon import SAME, begun, left
 from tests.test_daemon import request as request_of
 from tests.test_daemon_life import LARGE, DaemonLifeCase, path_of
 from tests.wired import Held, Service
@@ -139,7 +139,7 @@ class ArrivedTests(APITestCase):
 
     def reason(self) -> str | None:
         """Return why the drop is gone, as the records have it."""
-        (drop,) = self.core.kept._tables.drops.values()
+        (drop,) = self.core.rows()
         return None if drop.reason is None else drop.reason.value
 
 
@@ -208,8 +208,8 @@ class SignalTests(DaemonLifeCase):
             self.assertIn(f"{number.name} again", daemon.log(begins))
             self.assertIn("1 transfers were broken off", daemon.log(begins))
             daemon.start()
-            with begun(daemon.port, "HEAD", path_of(link)) as connection:
-                self.assertTrue(connection.recv(1024).startswith(b"HTTP/1.1 200 "))
+            with begun(daemon.port, "HEAD", path_of(link), SAME) as connection:
+                self.assertEqual(b"HTTP/1.1 200 ", connection.recv(1024)[:13])
             daemon.stop()
 
     def test_hanging_store(self):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from filedropd.tokens import TOKEN_BYTES, Token, random_name, short
+from filedropd.tokens import TOKEN_BYTES, Token, claim_token, random_name, recipient_key, short
 
 TEXT = "0123456789abcdef" * 2
 
@@ -105,3 +105,39 @@ class SecrecyTests(SynchronousTestCase):
         with self.assertRaises(attrs.exceptions.FrozenInstanceError):
             Token(TEXT).text = "0" * 32  # type: ignore[misc]  # that is the test
         self.assertEqual({Token(TEXT): 1}, {Token(TEXT): 1})
+
+    def test_same(self):
+        """A token is itself, and no other."""
+        self.assertTrue(Token(TEXT).same(Token(TEXT)))
+        self.assertFalse(Token(TEXT).same(Token("0" * 32)))
+
+
+class DerivedTests(SynchronousTestCase):
+    """What is made of a link's token and something else."""
+
+    def test_claim(self):
+        """A claim's token has a token's form, and is another for each link and each claim."""
+        links, claims = (Token(TEXT), Token("0" * 32)), ("1" * 32, "2" * 32)
+        tokens = [claim_token(link, claim) for link in links for claim in claims]
+        self.assertEqual(tokens, [Token.parse(token.text) for token in tokens])
+        self.assertEqual(4, len(set(tokens)))
+        self.assertEqual(tokens[0], claim_token(links[0], claims[0]))
+
+    def test_recipient(self):
+        """What is stored of a recipient is another for each link, and says nothing without it."""
+        source = "192.0.2.1\ncurl/8"
+        keys = {
+            recipient_key(link, each) for link in (Token(TEXT), Token("0" * 32)) for each in (source, "192.0.2.2\n")
+        }
+        self.assertEqual((4, {32}), (len(keys), {len(key) for key in keys}))
+        self.assertNotIn(hashlib.sha256(source.encode()).digest(), keys)
+
+    def test_apart(self):
+        """The two have nothing to do with each other, nor with what is stored of the link."""
+        self.assertFalse(recipient_key(Token(TEXT), "x").hex().startswith(claim_token(Token(TEXT), "x").text))
+        self.assertNotEqual(Token(TEXT).key.hex()[:32], claim_token(Token(TEXT), "").text)
+
+    @given(st.text())
+    def test_any(self, source):
+        """Whatever a program calls itself, it never raises."""
+        self.assertEqual(32, len(recipient_key(Token(TEXT), source + "\udcff")))

@@ -37,7 +37,7 @@ class UploadTestCase(CoreTestCase):
 
     def drops(self) -> list[Any]:
         """Return all the rows."""
-        return self.done(self.core.kept.due(float("inf"), 100))
+        return self.core.rows()
 
 
 class LimitTests(UploadTestCase):
@@ -142,7 +142,7 @@ class BreakingTests(UploadTestCase):
     def test_not_published_nor_ended(self):
         """If the row cannot be ended either, the sender is told all the same, and the next start finds no bytes."""
         self.core.journal.fail("incoming.publish", OSError(5, "bad disk"))
-        self.core.journal.fail("records.end", Unavailable("away"))
+        self.core.journal.fail("records.change", Unavailable("away"))
         self.refused(Unavailable, self.send(b"content"))
         self.assertEqual(({}, {}), (self.core.stored.incoming, self.core.stored.published))
         self.done(self.core.drops.stop())

@@ -8,7 +8,7 @@ import attrs
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from filedropd.interfaces import ICache
+from filedropd.interfaces import Held, ICache
 
 #: How many entries are kept unless told otherwise.
 ENTRIES = 65_536
@@ -16,7 +16,9 @@ ENTRIES = 65_536
 
 @attrs.frozen
 class _Entry:
-    value: bytes
+    """What is held under a key: what was set, or what was counted."""
+
+    value: bytes | int
     ends_at: float
 
 
@@ -40,8 +42,44 @@ class MemoryCache:
         """Return how many entries are held, over their time or not."""
         return len(self._entries)
 
+    async def open(self) -> None:
+        """Do nothing: it is there."""
+
+    async def close(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+
     async def get(self, key: bytes) -> bytes | None:
         """Return what was last set under ``key``, unless it is lost or over its time."""
+        held = await self.held(key)
+        return None if held is None else held.value
+
+    async def held(self, key: bytes) -> Held | None:
+        """Return what ``get`` does, and how much of its time is left."""
+        entry = self._find(key)
+        if entry is None or isinstance(entry.value, int):
+            return None
+        return Held(entry.value, entry.ends_at - self._clock.seconds())
+
+    async def set(self, key: bytes, value: bytes, ttl: float) -> None:
+        """Keep ``value`` for at most ``ttl`` seconds; for none, it is as if it were lost at once."""
+        self._keep(key, _Entry(value, self._clock.seconds() + ttl))
+
+    async def add(self, key: bytes, amount: int, ttl: float) -> int:
+        """Count ``amount`` more under ``key``, and return the count; the first sets the time to live."""
+        entry = self._find(key)
+        if entry is None or not isinstance(entry.value, int):
+            count, ends_at = amount, self._clock.seconds() + ttl
+        else:
+            count, ends_at = entry.value + amount, entry.ends_at
+        self._keep(key, _Entry(count, ends_at))
+        return count
+
+    async def forget(self, key: bytes) -> None:
+        """Keep nothing under ``key``, a count neither."""
+        self._entries.pop(key, None)
+
+    def _find(self, key: bytes) -> _Entry | None:
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -49,11 +87,10 @@ class MemoryCache:
             del self._entries[key]
             return None
         self._entries.move_to_end(key)
-        return entry.value
+        return entry
 
-    async def set(self, key: bytes, value: bytes, ttl: float) -> None:
-        """Keep ``value`` for at most ``ttl`` seconds; for none, it is as if it were lost at once."""
-        self._entries[key] = _Entry(value, self._clock.seconds() + ttl)
+    def _keep(self, key: bytes, entry: _Entry) -> None:
+        self._entries[key] = entry
         self._entries.move_to_end(key)
         if len(self._entries) > self._limit:
             self._entries.popitem(last=False)

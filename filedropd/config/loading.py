@@ -42,6 +42,8 @@ class Config:
     :ivar max_file_size: the largest file that is taken.
     :ivar expires: how long a file is kept where its sender does not say it; at most ``max_expires``.
     :ivar max_expires: the longest time that a sender may ask for.
+    :ivar resume_window: how long a claim of which no transfer runs waits for its recipient.
+    :ivar max_attempts: how often a copy may be given up after more than half of it.
     :ivar header_limit: the largest header section of a request.
     :ivar header_count: the most header fields of a request.
     :ivar target_limit: the longest target of a request, in bytes; at most ``header_limit``.
@@ -70,6 +72,8 @@ class Config:
     max_file_size: int
     expires: int
     max_expires: int
+    resume_window: int
+    max_attempts: int
     header_limit: int
     header_count: int
     target_limit: int

@@ -11,12 +11,15 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
 
 T = TypeVar("T")
+
+#: Where proxies are that are trusted: a network, or the other end of a UNIX socket.
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network | Literal["unix"]
 
 #: The largest number of bytes: what a file offset and SQL's BIGINT hold.
 LARGEST_SIZE = 2**63 - 1
@@ -37,6 +40,10 @@ _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 # RFC 3986, sections 2.3 (unreserved) and 3.3 (path).
 _PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)+", re.ASCII)
 _URL_PATH = re.compile(r"(/([A-Za-z0-9._~!$&'()*+,;=:@-]|%[0-9A-Fa-f]{2})*)*", re.ASCII)
+# No masks, which ipaddress would take in two ways, and no zones.
+_NETWORK = re.compile(r"([0-9A-Fa-f:.]+)(/[0-9]{1,3})?", re.ASCII)
+# RFC 4291, section 2.5.5.2: IPv4 as a socket for both has it.
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 _AUTHORITY = re.compile(r"(?P<host>\[[^\]]*\]|[A-Za-z0-9._~-]+)(:(?P<port>[0-9]+))?", re.ASCII)
 
 
@@ -274,3 +281,28 @@ def parse_api_prefix(text: str) -> str:
     if {".", ".."} & set(prefix.split("/")):
         raise ValueError('must not have the segments "." or "..": clients take them away')
     return prefix
+
+
+def parse_network(text: str) -> Network:
+    """Return the network that ``text`` says: ``10.0.0.0/8``, ``fd00::/8``, an address for it alone, or ``unix``.
+
+    An IPv4 network that is written as IPv6 (``::ffff:10.0.0.0/104``) is the IPv4 network.
+
+    :raises ValueError: it is none, or has bits set behind its prefix.
+    """
+    if text == "unix":
+        return "unix"
+    match = _NETWORK.fullmatch(text)
+    try:
+        network = None if match is None else ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        network = None
+    if match is None or network is None:
+        raise ValueError(
+            "is not an address or a network: write one such as 192.0.2.1, 10.0.0.0/8 or fd00::/8, or unix for UNIX sockets"
+        )
+    if ipaddress.ip_address(match[1]) != network.network_address:
+        raise ValueError(f"has bits set behind its prefix: write {network}, or the address alone")
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
+        return ipaddress.IPv4Network((network.network_address.packed[12:], network.prefixlen - 96))
+    return network

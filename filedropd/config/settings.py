@@ -201,6 +201,13 @@ GROUPS: tuple[Group, ...] = (
         ),
     ),
     Group(
+        "Downloads",
+        (
+            _time("resume-window", "15m", "1s", "how long a download that broke off waits for its recipient"),
+            _count("max-attempts", "3", "how often a copy may be given up after more than half of it; 1 is strict"),
+        ),
+    ),
+    Group(
         "Requests",
         (
             _size("header-limit", "16KiB", "1KiB", "the largest header section of a request"),

@@ -32,5 +32,8 @@ class StreamDelivery:
         settlement = await exchange.settle()
         return Outcome(
             acknowledged=settlement.acknowledged,
+            sent=settlement.sent,
+            begun=settlement.begun,
             complete=settlement.complete and sent == length,
+            quiet=settlement.quiet and sent == length,
         )

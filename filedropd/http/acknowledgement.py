@@ -1,30 +1,22 @@
-"""What the other end's machine has acknowledged, as far as the kernel tells.
+"""What the other end's machine has acknowledged, and what has left this one, as far as the kernel tells.
 
 Written is not delivered: a body of megabytes sits in two kernels' buffers long after the last
-``write``.  On a TCP socket ``tcpi_bytes_acked`` (RFC 4898, ``struct tcp_info`` in linux/tcp.h)
-counts what has arrived on the other machine, and ``SIOCOUTQ`` (tcp(7)) what is still out; together
-they are what the kernel was ever handed.  A UNIX socket tells nothing: there, handed to the kernel
-is the best that can be said.
+``write``.  On a TCP socket ``tcpi_bytes_acked`` counts what has arrived on the other machine, and
+``SIOCOUTQ`` what is still out; together they are what the kernel was ever handed, and without
+``tcpi_notsent_bytes`` what has left it (:mod:`.tcp_info`).  A UNIX socket tells nothing: there,
+handed to the kernel is the best that can be said of what arrived, and written of what left.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import socket
-import struct
-import termios
-from typing import Final
 
 from twisted.internet.interfaces import ISSLTransport, ITransport
 from zope.interface import Interface
 
-# struct tcp_info begins with the connection's state; the numbers are those of net/tcp_states.h.
-_CLOSED: Final = 7
-_AFTER_FIN: Final = frozenset({8, 9, 11})  # CLOSE_WAIT, LAST_ACK, CLOSING
-_BYTES_ACKED: Final = struct.Struct("@Q")
-_BYTES_ACKED_OFFSET: Final = 120
-_INT: Final = struct.Struct("@i")
+from filedropd.http.records import Records
+from filedropd.http.tcp_info import AFTER_FIN, CLOSED, TCPInfo, tcp_info, unacknowledged
 
 
 class IAcknowledging(Interface):
@@ -36,42 +28,76 @@ class IAcknowledging(Interface):
     def bytes_out() -> int:
         """Return how many bytes were handed over and are not acknowledged."""
 
+    def bytes_handed() -> int:
+        """Return how many bytes were ever handed over, also of a connection that is over."""
+
+    def bytes_notsent() -> int:
+        """Return how many bytes were handed over and never sent, also of a connection that is over."""
+
 
 class Acknowledgements:
     """Follows what one connection's peer has acknowledged. All positions are bytes since its start.
 
-    :ivar written: where the channel has got with writing; the channel keeps it.
-    :ivar exact: positions on the wire are positions in ``written``. Under TLS they are not (records
-        add to them), and where the kernel tells nothing there are none.
+    A position without further words is one of what was *written*; one on the *wire* differs from it
+    under TLS, whose records (:mod:`.records`) tell which is which.
+
+    :ivar written: where :class:`~filedropd.http.output.Output` has got with writing; it keeps it.
+    :ivar records: how TLS is written to; ``None`` without TLS.
     """
 
     def __init__(self, transport: ITransport) -> None:
         self.written = 0
-        self._piped = self._secure = False
+        self._error = 0
         self._own = IAcknowledging(transport, None)
         self._socket = _socket_of(transport)
+        self.records = Records(transport) if ISSLTransport.providedBy(transport) else None
         base = self._bytes_acked()
         self._counted = base is not None
         self._base = base or 0
-        self._secure = ISSLTransport.providedBy(transport)
-        self.exact = self._counted and not self._secure
 
     def position(self) -> int | None:
-        """Return up to where the wire is acknowledged; ``None`` where that is not known (any more)."""
-        acked = self._bytes_acked()
-        return None if acked is None else acked - self._base
+        """Return up to where what was written is acknowledged; ``None`` where that is not known (any more)."""
+        wire = self._wire()
+        if wire is None or self.records is None:
+            return wire
+        return self.records.marks.acknowledged(wire)
 
-    def handed(self) -> int | None:
-        """Return up to where the kernel was handed bytes; ``None`` where that is not known."""
-        position = self.position()
-        return None if position is None else position + self._unacknowledged()
+    def departed(self, *, queued: bool) -> int:
+        """Return up to where what was written may have left this machine; all of it where that is not known.
+
+        It may be asked of a connection that was reset, as long as its socket is open.
+
+        :param queued: count what lies in the kernel's queue, too: it may leave at any time.
+        """
+        most = self.written
+        position = self._departed_wire(queued=queued)
+        if self.records is not None:
+            most = most if self.records.cut is None else self.records.cut
+            position = None if position is None else self.records.marks.departed(position)
+        return most if position is None else min(position, most)
+
+    def note(self) -> bool:
+        """Note where on the wire what was written ends; tells whether that was possible, or is not needed."""
+        if self.records is None:
+            return True
+        return self.records.note(self.written, self._handed())
+
+    def write_records(self, data: bytes) -> None:
+        """Write ``data`` to TLS, in :attr:`records`."""
+        if self.records is not None:
+            self.position()  # forgets what is passed
+            self.records.write(data, start=self.written, handed=self._handed())
+
+    def mark(self) -> int | None:
+        """Return where on the wire all ends that was written and handed to the kernel; ``None``: not known."""
+        return self._handed() if self._encrypted() else None
 
     def reached(self, mark: int | None) -> bool:
-        """Tell whether the wire is acknowledged up to ``mark``, a value that :meth:`handed` returned."""
+        """Tell whether the wire is acknowledged up to ``mark``, a value that :meth:`mark` returned."""
         if mark is None:
             return not self._counted
-        position = self.position()
-        return position is not None and position >= mark
+        wire = self._wire()
+        return wire is not None and wire >= mark
 
     def progress(self) -> int:
         """Return a number that changes whenever the peer takes something."""
@@ -79,26 +105,69 @@ class Acknowledgements:
         return self._unacknowledged() if acked is None else acked
 
     def lost(self) -> bool:
-        """Tell whether the kernel says that the connection is over. After a FIN, Twisted looks no more for a RST."""
-        return self._counted and self._bytes_acked() is None
+        """Tell whether the connection is over: by the kernel (after a FIN, Twisted looks no more for a RST), or for TLS.
+
+        TLS takes nothing more when the peer has said that it closes, and drops what it is given.
+        """
+        if not self._counted:
+            return False
+        ended = self.records is not None and self.records.ended
+        return self._bytes_acked() is None or (ended and not self._encrypted())
+
+    def reset(self) -> bool:
+        """Tell whether the peer has reset the connection, in whatever state ours is.
+
+        The socket forgets it when it is asked: the connection is to be ended then.
+        """
+        if self._own is not None or not self._counted:
+            return self.lost()
+        info = tcp_info(self._socket)
+        # One that both sides have closed in order is in the same state, and has no error.
+        return info is not None and info.state == CLOSED and self._socket_error() not in {0, errno.EPIPE}
 
     def fin_received(self) -> bool:
         """Tell whether the peer's FIN has come, and no RST; false where the kernel does not tell."""
-        info = self._tcp_info()
-        return bool(info) and (info[0] in _AFTER_FIN or (info[0] == _CLOSED and self._reset_after_fin()))
+        info = tcp_info(self._socket)
+        return info is not None and (info.state in AFTER_FIN or (info.state == CLOSED and self._reset_after_fin()))
+
+    def _encrypted(self) -> bool:
+        """Tell whether all that was written was seen to be encrypted, where there is TLS and it can be seen."""
+        return self.records is None or not self._counted or self.records.marks.newest == self.written
+
+    def _wire(self) -> int | None:
+        acked = self._bytes_acked()
+        return None if acked is None else acked - self._base
+
+    def _handed(self) -> int | None:
+        """Return up to where on the wire the kernel was handed bytes; ``None`` where that is not known."""
+        acked = self._wire()
+        while acked is not None:
+            handed = acked + self._unacknowledged()
+            again = self._wire()
+            if again == acked:  # else something was acknowledged between the two questions, and counted in neither
+                return handed
+            acked = again
+        return None
+
+    def _departed_wire(self, *, queued: bool) -> int | None:
+        if not self._counted:
+            return None
+        if self._own is not None:
+            return int(self._own.bytes_handed() - (0 if queued else self._own.bytes_notsent()))
+        # Asked in this order, something that is acknowledged or sent meanwhile makes it more, and never less.
+        out = self._unacknowledged()
+        info = tcp_info(self._socket)
+        return None if info is None else info.acked - self._base + out - (0 if queued else info.notsent)
 
     def _bytes_acked(self) -> int | None:
         if self._own is not None:
             own: int | None = self._own.bytes_acked()
             return own
-        info = self._tcp_info()
+        info: TCPInfo | None = tcp_info(self._socket)
         # After a RST the count still stands, but what it counts was thrown away.
-        # A shorter struct is that of a kernel before 4.1.
-        if len(info) < _BYTES_ACKED_OFFSET + _BYTES_ACKED.size:
+        if info is None or (info.state == CLOSED and not self._reset_after_fin()):
             return None
-        if info[0] == _CLOSED and not self._reset_after_fin():
-            return None
-        return int(_BYTES_ACKED.unpack_from(info, _BYTES_ACKED_OFFSET)[0])
+        return info.acked
 
     def _reset_after_fin(self) -> bool:
         """Tell whether the peer closed in order, and its RST only answers what we sent after that.
@@ -108,29 +177,18 @@ class Acknowledgements:
         ECONNRESET for one that comes without a FIN (tcp_reset in net/ipv4/tcp_input.c).  Without TLS
         nothing is sent after a close, and a RST after an early FIN throws away what it always does.
         """
-        if self._secure and self._socket is not None and not self._piped:  # asking clears it
-            self._piped = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.EPIPE
-        return self._piped
+        return self.records is not None and self._socket_error() == errno.EPIPE
 
-    def _tcp_info(self) -> bytes:
-        """Return the beginning of ``struct tcp_info``; nothing where there is none."""
-        if self._socket is None or self._socket.family not in {socket.AF_INET, socket.AF_INET6}:
-            return b""
-        try:
-            return self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _BYTES_ACKED_OFFSET + _BYTES_ACKED.size)
-        except OSError:  # it is closed
-            return b""
+    def _socket_error(self) -> int:
+        """Return the error of the socket. Asking clears it there, so it is remembered here."""
+        if self._socket is not None and not self._error:
+            self._error = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return self._error
 
     def _unacknowledged(self) -> int:
         if self._own is not None:
             return int(self._own.bytes_out())
-        if self._socket is None:
-            return 0
-        try:
-            queued = fcntl.ioctl(self._socket, termios.TIOCOUTQ, bytes(_INT.size))
-        except (OSError, ValueError):  # it is closed
-            return 0
-        return int(_INT.unpack(queued)[0])
+        return unacknowledged(self._socket)
 
 
 def _socket_of(transport: ITransport) -> socket.socket | None:

@@ -4,14 +4,13 @@ A request is handed to the application **when its head is complete**; its body s
 (:mod:`.body`).  Input behind a message that is being answered is not looked at until the answer is
 done: pipelining costs a bounded buffer and no queue.
 
-:mod:`.output` is the writing side, :mod:`.closing` the end.
+:mod:`.output` is the writing side, :mod:`.answers` what becomes of it, :mod:`.closing` the end.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -20,6 +19,7 @@ from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from filedropd.errors import ClientGone, MalformedRequest, ProtocolError, RequestTimeout
+from filedropd.http.answers import Answers
 from filedropd.http.body import Body
 from filedropd.http.closing import Closing
 from filedropd.http.deadline import Deadline
@@ -27,12 +27,12 @@ from filedropd.http.framing import ChunkedFraming, Framing, LengthFraming
 from filedropd.http.head import Head, HeadReader
 from filedropd.http.output import BUFFER, Output
 from filedropd.http.request import Request
-from filedropd.http.settling import Settling
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IProducer
 
     from filedropd.http.interfaces import Server
+    from filedropd.http.settling import Settling
 
 #: Bytes of requests behind the one that is being answered, held before reading stops.
 PIPELINED: Final = 64 * 1024
@@ -62,10 +62,10 @@ class Channel(Protocol):
         self._framing: Framing | None = None
         self._pipelined = b""
         self._turn: IDelayedCall | None = None  # in which what is pipelined goes on
-        self._settling: Settling | None = None
         self._deadline = Deadline(self._clock)
         self._received = 0  # of a body, in the current window of its rate
         self._last = False  # the answer that is being given is this connection's last
+        self._shut = False  # likewise, because the server ends
         self._eof = False
         self._running = False
         self._read_paused = False
@@ -78,10 +78,11 @@ class Channel(Protocol):
             self._transport,
             self._clock,
             stall=self.http.timeouts.stall,
-            stalled=self.abort,
-            ending=self._look_at_the_end,
+            stalled=self._break_off,
+            ending=self._about_to_end,
         )
-        self._closing = Closing(self._clock, self._transport, self._output)
+        self._answers = Answers(self._clock, self._output, stall=self.http.timeouts.stall, abort=self._break_off)
+        self._closing = Closing(self._clock, self._transport, self._output, closed=self._answers.closed_by_us)
         self.http.opened(self)
         self._deadline.set(self.http.timeouts.head, self._head_late)
 
@@ -92,8 +93,8 @@ class Channel(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes from the client."""
-        if self._settling is not None and self._framing is None and not self._pipelined:
-            self._settling.client_asked()
+        if self._between_requests():
+            self._answers.client_asked()
         if self._closing.begun:
             self._closing.drop(len(data))
         elif self._turn is not None or (self._request is not None and self._framing is None):
@@ -104,14 +105,14 @@ class Channel(Protocol):
     def readConnectionLost(self) -> None:
         """Take the client's FIN. It may still be waiting for an answer."""
         self._eof = True
+        if self._framing is None:
+            self._answers.client_closed()
         if self._turn is not None:
             return  # what came before it is still to be answered
         if self._closing.begun or self._request is None:
             self._closing.close()
         elif self._framing is not None:
             self._break_body(MalformedRequest(_CUT_SHORT))
-        elif self._settling is not None:
-            self._settling.client_closed()
 
     def writeConnectionLost(self) -> None:
         """Nothing: it was us who closed this side."""
@@ -127,33 +128,16 @@ class Channel(Protocol):
             request.connectionLost(reason)
             request.body.fail(ClientGone())
             request.body.wake()
-        if self._settling is not None:
-            self._settling.connection_lost(clean=self._ended_cleanly(reason), acknowledged=self._acknowledged_at_close)
+        self._answers.connection_lost(reason)
         self._output.lost()
         self.http.closed(self)
 
     _cut = False
-    _acknowledged_at_close = False
-    _fin_at_close = False
-
-    def _look_at_the_end(self) -> None:
-        if self._settling is not None:
-            self._acknowledged_at_close = self._settling.acknowledged()
-            self._fin_at_close = self._output.acknowledgements.fin_received()
-
-    def _ended_cleanly(self, reason: Failure) -> bool:
-        """Tell whether the client closed in order, where :meth:`readConnectionLost` is never called (TLS)."""
-        if not self._output.secure:
-            return False
-        if reason.check(ConnectionDone) is not None:
-            return True
-        # Many clients (all of Python's) send FIN without close_notify; Twisted calls that lost.
-        return reason.check(ConnectionLost) is not None and self._fin_at_close
 
     @property
     def busy(self) -> bool:
         """Whether a request is being answered whose client does not have the whole answer yet."""
-        return self._request is not None and not (self._settling is not None and self._settling.arrived())
+        return self._request is not None and not self._answers.arrived
 
     def abort(self) -> None:
         """Break the connection off (RST): the client must not take what it has for the whole.
@@ -161,20 +145,31 @@ class Channel(Protocol):
         A client that has the whole has its copy, and keeps it: then the connection ends in order.  A
         second call breaks it off all the same.
         """
-        settling = self._settling
-        if settling is not None and not self._cut and settling.arrived():
+        if not self._cut and self._answers.arrived:
             self._cut = True
-            settling.client_closed()
+            self._answers.client_closed()
             self._closing.close()
         else:
-            self._closing.abort()
+            self._answers.aborting()
+            self._break_off()
+
+    def _break_off(self) -> None:
+        self._closing.abort()
+
+    def _about_to_end(self) -> None:
+        self._answers.ending()
 
     def shut(self) -> None:
         """Take no further request: close when the one that is being answered is done, or at once."""
-        self._last = True
-        if self._request is None and not self._closing.begun:
+        self._last = self._shut = True
+        if self._request is None and (not self._closing.begun or self._answers.doubt):
             self._end_turn()
             self._closing.close()
+
+    def _between_requests(self) -> bool:
+        """Tell whether what comes now begins a request, and nothing of one was there before."""
+        midway = self._framing is not None or (self._reader is not None and self._reader.started)
+        return not (midway or self._pipelined or self._closing.begun)
 
     # -- requests in ------------------------------------------------------------------------------
 
@@ -326,10 +321,12 @@ class Channel(Protocol):
         """End the wait for a head, or for a next request, unless it came meanwhile."""
         if self._disconnected or self._closing.begun or self._request is not None or self._reader is not reader:
             return
-        if reader is None or not reader.started:
-            self._closing.close()
-        else:
+        if reader is not None and reader.started:
             self._refuse(RequestTimeout())
+        elif self._answers.doubt:
+            self._finish()
+        else:
+            self._closing.close()
 
     def _watch_body(self) -> None:
         self._received = 0
@@ -392,6 +389,7 @@ class Channel(Protocol):
         elif version == b"HTTP/1.0" and request is not None:
             lines.append(b"Connection: keep-alive\r\n")
         lines.append(b"\r\n")
+        self._answers.head_begins()
         self.write(b"".join(lines))
 
     def write(self, data: bytes) -> None:
@@ -404,10 +402,7 @@ class Channel(Protocol):
 
     def settling(self) -> Settling:
         """Watch what becomes of the body whose head was just written."""
-        self._settling = Settling(
-            self._clock, self._output.acknowledgements, stall=self.http.timeouts.stall, abort=self.abort
-        )
-        return self._settling
+        return self._answers.body_begins()
 
     async def writable(self) -> None:
         """See :meth:`Output.writable`."""
@@ -419,7 +414,7 @@ class Channel(Protocol):
 
     def requestDone(self, request: Request) -> None:
         """Go on to the next request, or close."""
-        self._settling = None
+        self._answers.over()
         self._request = None
         self._framing = None
         request.body.discard()
@@ -448,7 +443,7 @@ class Channel(Protocol):
         self._pipelined = b""
         self._read_paused = False
         self._deadline.clear()
-        self._closing.begin(eof=self._eof)
+        self._closing.begin(eof=self._eof, patience=0.0 if self._shut else self._answers.doubt)
 
 
 def _ends_with_connection(request: Request | None, code: bytes, headers: Headers) -> bool:

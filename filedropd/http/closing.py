@@ -6,6 +6,7 @@ side is closed first; then what the client still sends is read and dropped, with
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
@@ -23,24 +24,34 @@ LINGER_QUIET: Final = 1.0
 class Closing:
     """The end of a connection.
 
+    :param closed: called when both sides are closed in order, so that nothing more can be learnt of the client.
+
     :ivar begun: the last answer is written; nothing that still comes counts.
     """
 
-    def __init__(self, clock: IReactorTime, transport: object, output: Output) -> None:
+    def __init__(
+        self, clock: IReactorTime, transport: object, output: Output, *, closed: Callable[[], None] = lambda: None
+    ) -> None:
         self._clock = clock
+        self._closed = closed
         self._transport = transport
         self._output = output
         self._deadline = Deadline(clock)
         self._remaining = LINGER_BYTES
         self._ends = 0.0
+        self._quiet = LINGER_QUIET
         self.begun = False
 
-    def begin(self, *, eof: bool) -> None:
-        """Close our side, and then, unless the client has closed its own already, wait for that."""
+    def begin(self, *, eof: bool, patience: float = 0.0) -> None:
+        """Close our side, and then, unless the client has closed its own already, wait for that.
+
+        :param patience: seconds to wait at least, because the client's end tells what became of an answer.
+        """
         if self.begun:
             return
         self.begun = True
-        self._ends = self._clock.seconds() + LINGER_SECONDS
+        self._ends = self._clock.seconds() + max(LINGER_SECONDS, patience)
+        self._quiet = max(LINGER_QUIET, patience)
         if eof:
             self.close()
             return
@@ -55,10 +66,11 @@ class Closing:
         if self._remaining <= 0 or seconds <= 0:
             self.abort()
         else:
-            self._deadline.set(min(LINGER_QUIET, seconds), self.close)
+            self._deadline.set(min(self._quiet, seconds), self.close)
 
     def close(self) -> None:
         """Close both sides once what was written has gone out."""
+        self._closed()
         self._output.end(wait=False)
         if self.begun:
             # Our close_notify is out, and the client had its time for its own.

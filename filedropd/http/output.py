@@ -13,6 +13,7 @@ from filedropd.deferreds import sleep
 from filedropd.errors import ClientGone
 from filedropd.http.acknowledgement import Acknowledgements
 from filedropd.http.deadline import Deadline
+from filedropd.http.records import buffered
 
 #: Bytes read at once, and bytes written that wait for the kernel before we are paused.
 BUFFER: Final = 256 * 1024
@@ -61,8 +62,11 @@ class Output:
 
     def write(self, data: bytes) -> None:
         """Write ``data``."""
+        if self.secure:
+            self.acknowledgements.write_records(data)
+        else:
+            self._transport.write(data)
         self.acknowledgements.written += len(data)
-        self._transport.write(data)
 
     async def writable(self) -> None:
         """Return when more may be written.
@@ -79,8 +83,9 @@ class Output:
 
         :raises ClientGone: it never will.
         """
-        if self.secure:
+        if not self.acknowledgements.note():
             await sleep(self._clock, 0)  # TLS's layer gathers small writes until the next turn
+            self.acknowledgements.note()
         if self._lost:
             raise ClientGone
         if self._handed_over():
@@ -103,9 +108,7 @@ class Output:
 
     def _handed_over(self) -> bool:
         """Tell whether the kernel has taken all that was written."""
-        lower = self._lower
-        # Twisted moves what is to be written from the one buffer to the other, and tells of neither.
-        return len(lower.dataBuffer) == lower.offset and not lower._tempDataLen  # noqa: SLF001 - see above
+        return not buffered(self._lower)
 
     def lend(self, producer: IProducer, *, streaming: bool) -> None:
         """Let ``producer`` write in our place, as IConsumer has it, until :meth:`take_back`."""
@@ -129,9 +132,13 @@ class Output:
             self._watch()
         if wait and not self.secure:
             self._transport.loseWriteConnection()
-        else:
-            # Under TLS that is a close_notify, after which it still waits for the client's.
-            self._transport.loseConnection()
+            return
+        witness = wait and self._handed_over()
+        # Under TLS that is a close_notify, after which it still waits for the client's.
+        self._transport.loseConnection()
+        if witness and not self._lost:
+            # Nothing is left that could pause us: below TLS we may stay, to be told when the client's FIN has come.
+            self._lower.registerProducer(self, True)
 
     def end_below(self) -> None:
         """Close although the client has not answered our close_notify."""

@@ -27,7 +27,7 @@ class Request(server.Request):
     """One request and its answer.
 
     Beyond ``twisted.web.server.Request`` it has a :attr:`body` that streams, :meth:`send` with
-    back-pressure, :meth:`settle` and :meth:`abort`.  ``content`` is not used: nothing is buffered.
+    back-pressure, :meth:`settle`, :meth:`acknowledged`, :meth:`confirmed` and :meth:`abort`.  ``content`` is not used: nothing is buffered.
 
     :ivar head: the request as it was read, before ``twisted.web`` made its own of it.
     :ivar body: what follows the head.
@@ -120,6 +120,15 @@ class Request(server.Request):
             self.write(data)
         await channel.writable()
 
+    async def push(self, data: bytes) -> None:
+        """Write a piece of an answer that has no end yet; returns when the next one may be written.
+
+        :raises ClientGone: the connection is lost.
+        """
+        channel = self._live()
+        self.write(data)
+        await channel.writable()
+
     async def settle(self) -> Settlement:
         """Wait until it is known what became of the body, and return it. See :mod:`.settling`.
 
@@ -131,8 +140,27 @@ class Request(server.Request):
             self._begin_body(channel)
             await channel.flushed()
         if self._settling is None:  # not even the head was sent
-            return Settlement(acknowledged=0, complete=False)
+            return Settlement(acknowledged=0, sent=0, begun=bool(self.startedWriting), complete=False)
         return await self._settling.finish()
+
+    def acknowledged(self) -> int:
+        """Return how many bytes of the body the client's machine has acknowledged by now.
+
+        Of those that were sent so far; once it is settled, what was settled. Nothing before the body
+        has begun, and where the kernel does not tell (UNIX sockets).
+        """
+        return 0 if self._settling is None else self._settling.acknowledged()
+
+    async def confirmed(self) -> bool:
+        """Tell whether the client has kept the body that :meth:`settle` called ``quiet``; at once of any other.
+
+        Of a quiet one it waits for what the client does next, a minute at most
+        (:data:`~filedropd.http.settling.AFTERMATH`); call :meth:`finish` before, or meanwhile.
+
+        :returns: false if the client resets the connection, or it is lost in some other way; true when
+            the client closes in order, asks again, or does nothing, and when it is us who close.
+        """
+        return self._settling is not None and await self._settling.confirmed()
 
     def abort(self) -> None:
         """Break the connection off, so that nobody takes what was sent for the whole."""

@@ -1,4 +1,4 @@
-"""Values to rows and back: the one place that knows how a Drop and a Claim look in a database.
+"""Values to rows and back: the one place that knows how a drop and what hangs on it look in a database.
 
 A column is named as the attribute that it holds.  Text is stored as it is given: callers see to it
 that it is valid Unicode without NUL (what a client may send as a name is cleaned before it comes
@@ -12,7 +12,8 @@ from typing import Any
 
 import attrs
 
-from filedropd.model import Claim, ClaimState, Drop, DropState, Outcome, Reason, claim_ended
+from filedropd import spans
+from filedropd.model import Claim, ClaimState, Drop, DropState, Event, Reason, Touch, Transfer
 
 #: What a column can hold.
 Value = bytes | str | int | float | None
@@ -22,6 +23,12 @@ Row = Mapping[str, Any]
 
 _DROP = tuple(field.name for field in attrs.fields(Drop))
 _CLAIM = tuple(field.name for field in attrs.fields(Claim))
+# Whether it settles is known where it runs, and nowhere else.
+_TRANSFER = tuple(field.name for field in attrs.fields(Transfer) if field.name != "settling")
+_EVENT = tuple(field.name for field in attrs.fields(Event))
+
+#: Between the sets of bytes that were handed out once, twice, ….
+_LAYERS = ";"
 
 
 def drop_row(drop: Drop) -> dict[str, Value]:
@@ -46,6 +53,8 @@ def claim_row(claim: Claim) -> dict[str, Value]:
     """Return the columns that hold ``claim``."""
     row = {name: getattr(claim, name) for name in _CLAIM}
     row["state"] = claim.state.value
+    row["sent"] = _LAYERS.join(map(spans.written, claim.sent))
+    row["confirmed"] = spans.written(claim.confirmed)
     return row
 
 
@@ -53,15 +62,35 @@ def claim_from(row: Row) -> Claim:
     """Return the claim that ``row`` holds; columns that are not a claim's are left alone."""
     values = {name: row[name] for name in _CLAIM}
     values["drop"] = bytes(row["drop"])
+    values["recipient"] = None if row["recipient"] is None else bytes(row["recipient"])
     values["state"] = ClaimState(row["state"])
+    values["sent"] = tuple(map(spans.read, row["sent"].split(_LAYERS))) if row["sent"] else ()
+    values["confirmed"] = spans.read(row["confirmed"])
     return Claim(**values)
 
 
-def ended(claim: Claim, outcome: Outcome, size: int, now: float) -> Claim:
-    """Return an open ``claim`` on a file of ``size`` bytes as ``outcome`` leaves it at ``now``.
+def transfer_row(transfer: Transfer, drop: Drop) -> dict[str, Value]:
+    """Return the columns that hold ``transfer``, which is one of ``drop``."""
+    row: dict[str, Value] = {name: getattr(transfer, name) for name in _TRANSFER}
+    return row | {"drop": drop.key, "settled": int(transfer.settled)}
 
-    Nobody can have acknowledged more than was asked for: what is said beyond that (the kernel counts
-    the end of a connection as one byte) is not counted.
-    """
-    certain = attrs.evolve(outcome, acknowledged=max(0, min(outcome.acknowledged, claim.length)))
-    return attrs.evolve(claim, state=claim_ended(claim, certain, size), acknowledged=certain.acknowledged, ended_at=now)
+
+def transfer_from(row: Row) -> Transfer:
+    """Return the transfer that ``row`` holds; columns that are not a transfer's are left alone."""
+    values = {name: row[name] for name in _TRANSFER}
+    values["settled"] = bool(row["settled"])
+    return Transfer(**values)
+
+
+def event_row(event: Event) -> dict[str, Value]:
+    """Return the columns that hold ``event``."""
+    row: dict[str, Value] = {name: getattr(event, name) for name in _EVENT}
+    return row | {"touch": event.touch.value}
+
+
+def event_from(row: Row) -> Event:
+    """Return the event that ``row`` holds; columns that are not an event's are left alone."""
+    values = {name: row[name] for name in _EVENT}
+    values["drop"] = bytes(row["drop"])
+    values["touch"] = Touch(row["touch"])
+    return Event(**values)

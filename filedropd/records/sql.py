@@ -33,13 +33,19 @@ LEAVE_ROOM = "DROP TABLE room"
 # -- drops -----------------------------------------------------------------------------------------
 
 INSERT_DROP = """
-    INSERT INTO drops (key, owner_key, blob, name, content_type, size, password, downloads, delivered, live,
-                       created_at, expires_at, state, reason, gone_at, due_at, purge_attempts)
-    VALUES (:key, :owner_key, :blob, :name, :content_type, :size, :password, :downloads, :delivered, :live,
-            :created_at, :expires_at, :state, :reason, :gone_at, :due_at, :purge_attempts)
+    INSERT INTO drops (key, owner_key, blob, name, content_type, size, password, downloads, delivered, live, presumed,
+                       opened, touches, created_at, expires_at, state, reason, gone_at, due_at, purge_attempts)
+    VALUES (:key, :owner_key, :blob, :name, :content_type, :size, :password, :downloads, :delivered, :live, :presumed,
+            :opened, :touches, :created_at, :expires_at, :state, :reason, :gone_at, :due_at, :purge_attempts)
 """
 
 FIND_DROP = "SELECT * FROM drops WHERE key = :key"
+
+#: What keeps others from changing a row until the transaction ends. SQLite, which has one writer, does without.
+FOR_UPDATE = " FOR UPDATE"
+
+#: The drop that a transaction is going to change.
+LOCK_DROP = FIND_DROP + FOR_UPDATE
 
 HAS_BLOB = "SELECT 1 AS found FROM drops WHERE blob = :blob AND state <> 'purged'"
 
@@ -48,79 +54,74 @@ DUE = "SELECT * FROM drops WHERE due_at <= :now ORDER BY due_at, key LIMIT :limi
 
 NEXT_DUE = "SELECT MIN(due_at) AS due_at FROM drops"
 
-END_DROP = """
-    UPDATE drops SET state = 'gone', reason = :reason, gone_at = :now, due_at = :now
-    WHERE key = :key AND state = 'available'
-    RETURNING *
+#: Another revision, too: who has read the drop before must not make it what it was then.
+PURGED = """
+    UPDATE drops SET state = 'purged', due_at = :forget_at, revision = revision + 1
+    WHERE key = :key AND state = 'gone'
+    RETURNING key
 """
-
-PURGED = "UPDATE drops SET state = 'purged', due_at = :forget_at WHERE key = :key AND state = 'gone'"
 
 PURGE_FAILED = """
-    UPDATE drops SET due_at = :retry_at, purge_attempts = purge_attempts + 1 WHERE key = :key AND state = 'gone'
+    UPDATE drops SET due_at = :retry_at, purge_attempts = purge_attempts + 1, revision = revision + 1
+    WHERE key = :key AND state = 'gone'
 """
 
-#: The claims go first: they refer to the drop.
-FORGET_CLAIMS = """
-    DELETE FROM claims WHERE "drop" IN (SELECT key FROM drops WHERE key = :key AND state = 'purged')
-"""
+#: What would tell who had it goes with the bytes.
+ERASE_RECIPIENTS = 'UPDATE claims SET recipient = NULL WHERE "drop" = :key AND recipient IS NOT NULL'
+
+#: What refers to a drop goes first.
+FORGET = tuple(
+    f"DELETE FROM {table} WHERE \"drop\" IN (SELECT key FROM drops WHERE key = :key AND state = 'purged')"  # noqa: S608 - our own names
+    for table in ("events", "transfers", "claims")
+)
 
 FORGET_DROP = "DELETE FROM drops WHERE key = :key AND state = 'purged'"
 
-# -- copies: what a claim takes of its drop, and gives back ----------------------------------------
-
-#: The one statement that decides who gets a copy. No row: nobody does.
-TAKE_COPY = """
-    UPDATE drops SET live = live + 1, opened = opened + 1
-    WHERE key = :key AND state = 'available' AND expires_at > :now AND delivered + live < downloads
-    RETURNING *
-"""
-
-#: A claim that was never sent anything gives its copy back.
-RETURN_COPY = "UPDATE drops SET live = live - 1 WHERE key = :key"
-
-#: A claim ended; ``copies`` of it were delivered (0 or 1).  An available drop whose last copy that
-#: was is gone; one that is gone for another reason keeps it.
-FREE_COPY = """
-    UPDATE drops SET
-        live = live - 1,
-        delivered = delivered + :copies,
-        state = CASE WHEN state = 'available' AND delivered + :copies >= downloads THEN 'gone' ELSE state END,
-        reason = CASE WHEN state = 'available' AND delivered + :copies >= downloads THEN 'delivered' ELSE reason END,
-        gone_at = CASE WHEN state = 'available' AND delivered + :copies >= downloads THEN :now ELSE gone_at END,
-        due_at = CASE WHEN state = 'available' AND delivered + :copies >= downloads THEN :now ELSE due_at END
-    WHERE key = :key
-    RETURNING *
-"""
-
-# -- claims ----------------------------------------------------------------------------------------
-
-INSERT_CLAIM = """
-    INSERT INTO claims (id, "drop", number, first, length, opened_at, state, acknowledged, ended_at)
-    VALUES (:id, :drop, :number, :first, :length, :opened_at, :state, :acknowledged, :ended_at)
-"""
+# -- a drop with its claims and transfers ----------------------------------------------------------
 
 CLAIMS = 'SELECT * FROM claims WHERE "drop" = :key ORDER BY number'
 
-#: Changes nothing and locks the drop's row: claims of one drop end one after the other, so that each
-#: sees the parts of those before it.
-LOCK_DROP_OF = """
-    UPDATE drops SET live = live WHERE key = (SELECT "drop" FROM claims WHERE id = :id AND state = 'open')
-    RETURNING *
+#: In the order in which they began, as far as the claims' does not matter.
+TRANSFERS = 'SELECT * FROM transfers WHERE "drop" = :key ORDER BY id'
+
+EVENTS = 'SELECT * FROM events WHERE "drop" = :key ORDER BY number'
+
+#: The drops of which a transfer runs, or settled by quiet alone.
+INTERRUPTED = 'SELECT DISTINCT "drop" FROM transfers ORDER BY "drop"'
+
+#: The one statement that decides: of all that read one revision, one writes.  No row: somebody else did.
+CHANGE_DROP = """
+    UPDATE drops SET delivered = :delivered, live = :live, presumed = :presumed, opened = :opened, touches = :touches,
+                     state = :state, reason = :reason, gone_at = :gone_at, due_at = :due_at, revision = revision + 1
+    WHERE key = :key AND revision = :revision
+    RETURNING revision
 """
 
-OPEN_CLAIM = "SELECT * FROM claims WHERE id = :id AND state = 'open'"
-
-OPEN_CLAIMS = "SELECT * FROM claims WHERE state = 'open' ORDER BY opened_at, \"drop\", number"
-
-PARTS = "SELECT * FROM claims WHERE \"drop\" = :key AND state = 'part'"
-
-END_CLAIM = """
-    UPDATE claims SET state = :state, acknowledged = :acknowledged, ended_at = :ended_at
-    WHERE id = :id AND state = 'open'
+INSERT_CLAIM = """
+    INSERT INTO claims (id, "drop", number, copy, recipient, opened_at, state, sent, confirmed, until, lapses, ended_at)
+    VALUES (:id, :drop, :number, :copy, :recipient, :opened_at, :state, :sent, :confirmed, :until, :lapses, :ended_at)
 """
 
-#: What the parts of a drop become once they cover it.
-DELIVER_PARTS = "UPDATE claims SET state = 'delivered' WHERE \"drop\" = :key AND state = 'part'"
+CHANGE_CLAIM = """
+    UPDATE claims SET copy = :copy, state = :state, sent = :sent, confirmed = :confirmed, until = :until,
+                      lapses = :lapses, ended_at = :ended_at
+    WHERE id = :id
+"""
 
-RELEASE_CLAIM = "DELETE FROM claims WHERE id = :id AND state = 'open'"
+DELETE_CLAIM = "DELETE FROM claims WHERE id = :id"
+
+INSERT_TRANSFER = """
+    INSERT INTO transfers (id, "drop", claim, first, length, reserved, acknowledged, settled)
+    VALUES (:id, :drop, :claim, :first, :length, :reserved, :acknowledged, :settled)
+"""
+
+CHANGE_TRANSFER = """
+    UPDATE transfers SET reserved = :reserved, acknowledged = :acknowledged, settled = :settled WHERE id = :id
+"""
+
+DELETE_TRANSFER = "DELETE FROM transfers WHERE id = :id"
+
+INSERT_EVENT = """
+    INSERT INTO events ("drop", number, at, touch, claim, "offset", who)
+    VALUES (:drop, :number, :at, :touch, :claim, :offset, :who)
+"""

@@ -5,12 +5,13 @@ reactor, and there is one writer.  The database is in WAL mode with ``synchronou
 the disk when it returns (with NORMAL, a power cut takes the last ones with it, see
 https://www.sqlite.org/pragma.html#pragma_synchronous).
 
-One daemon at a time: ``close_open_claims`` must not close the claims of another that is alive.  A lock
+One daemon at a time: recovery must not suspend the claims of another that is alive.  A lock
 on ``<database>.lock``, which ends with the process, sees to that.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TypeVar
@@ -19,10 +20,11 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
+from filedropd.claims.ledger import Ledger
 from filedropd.deferreds import in_thread
 from filedropd.errors import Unavailable
-from filedropd.interfaces import IRecords
-from filedropd.model import Claim, Drop, Outcome, Reason
+from filedropd.interfaces import IRecords, Rule
+from filedropd.model import Drop, Event
 from filedropd.records import transactions
 from filedropd.records.migrations import SCHEMA
 from filedropd.records.sqlite_database import CLOSED, READ, WRITE, Begin, Database
@@ -97,29 +99,25 @@ class SQLiteRecords:
         """See IRecords."""
         return await self._run(READ, transactions.has_blob(blob))
 
-    async def claims(self, key: bytes) -> list[Claim]:
+    async def ledger(self, key: bytes) -> Ledger | None:
         """See IRecords."""
-        return await self._run(READ, transactions.claims(key))
+        return await self._run(READ, transactions.ledger(key))
 
-    async def open_claim(self, claim: Claim, now: float) -> Drop | None:
-        """See IRecords; an id that is there already is an ``IntegrityError``."""
-        return await self._run(WRITE, transactions.open_claim(claim, now))
-
-    async def end_claim(self, id: str, outcome: Outcome, now: float) -> Drop | None:  # noqa: A002 - the port's word
+    async def events(self, key: bytes) -> list[Event]:
         """See IRecords."""
-        return await self._run(WRITE, transactions.end_claim(id, outcome, now))
+        return await self._run(READ, transactions.events(key))
 
-    async def release_claim(self, id: str) -> None:  # noqa: A002 - the port's word
-        """See IRecords; a claim that is not open is left as it is."""
-        await self._run(WRITE, transactions.release_claim(id))
+    async def change(self, key: bytes, rule: Rule[T]) -> T | None:
+        """See IRecords; the one thread runs ``rule``, once: nobody else writes."""
+        return await self._run(WRITE, transactions.change(key, rule))
 
-    async def end(self, key: bytes, reason: Reason, now: float) -> Drop | None:
+    async def change_all(self, keys: Sequence[bytes], rule: Rule[T]) -> list[T | None]:
         """See IRecords."""
-        return await self._run(WRITE, transactions.end(key, reason, now))
+        return await self._run(WRITE, transactions.change_all(keys, rule))
 
-    async def close_open_claims(self, now: float) -> int:
-        """See IRecords; all of them in one transaction."""
-        return await self._run(WRITE, transactions.close_open_claims(now))
+    async def interrupted(self) -> list[bytes]:
+        """See IRecords."""
+        return await self._run(READ, transactions.interrupted())
 
     async def due(self, now: float, limit: int) -> list[Drop]:
         """See IRecords."""

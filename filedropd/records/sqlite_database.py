@@ -265,9 +265,10 @@ def _committed(connection: sqlite3.Connection) -> Iterator[None]:
 def _result(connection: sqlite3.Connection, transaction: Transaction[T]) -> T:
     """Execute what ``transaction`` yields, and return what it returns."""
     try:
-        step = next(transaction)
+        statement, values = next(transaction)
         while True:
-            step = transaction.send(connection.execute(*step).fetchall())
+            rows = connection.execute(statement.removesuffix(sql.FOR_UPDATE), values).fetchall()
+            statement, values = transaction.send(rows)
     except StopIteration as end:
         result: T = end.value
         return result

@@ -11,9 +11,22 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
-from filedropd.model import Claim, ClaimState, Drop, Outcome, Reason, covered
+from filedropd.claims.ledger import Ledger
+from filedropd.interfaces import Rule
+from filedropd.model import Drop, Event
 from filedropd.records import sql
-from filedropd.records.rows import Row, Value, claim_from, claim_row, drop_from, drop_row, ended
+from filedropd.records.rows import (
+    Row,
+    Value,
+    claim_from,
+    claim_row,
+    drop_from,
+    drop_row,
+    event_from,
+    event_row,
+    transfer_from,
+    transfer_row,
+)
 
 T = TypeVar("T")
 
@@ -22,6 +35,10 @@ Step: TypeAlias = tuple[str, Mapping[str, Value]]
 
 #: Yields steps, is sent their rows, returns the result.
 Transaction: TypeAlias = Generator[Step, Sequence[Row], T]
+
+
+class Conflict(Exception):
+    """What a transaction read was changed before it wrote: it has to be run again."""
 
 
 def _the_drop(rows: Iterable[Row]) -> Drop | None:
@@ -46,11 +63,6 @@ def has_blob(blob: str) -> Transaction[bool]:
     return bool((yield sql.HAS_BLOB, {"blob": blob}))
 
 
-def claims(key: bytes) -> Transaction[list[Claim]]:
-    """Return a drop's claims in the order in which they were opened."""
-    return list(map(claim_from, (yield sql.CLAIMS, {"key": key})))
-
-
 def due(now: float, limit: int) -> Transaction[list[Drop]]:
     """Return up to ``limit`` drops that are due, the most overdue first."""
     return list(map(drop_from, (yield sql.DUE, {"now": now, "limit": limit})))
@@ -63,68 +75,94 @@ def next_due() -> Transaction[float | None]:
     return found
 
 
-# -- claims ----------------------------------------------------------------------------------------
+# -- a drop with its claims and transfers ----------------------------------------------------------
 
 
-def open_claim(claim: Claim, now: float) -> Transaction[Drop | None]:
-    """Take a copy for ``claim`` if one is free."""
-    taken = yield sql.TAKE_COPY, {"key": claim.drop, "now": now}
-    if not taken:
-        return None
-    yield sql.INSERT_CLAIM, {**claim_row(claim), "number": taken[0]["opened"]}
-    return drop_from(taken[0])
+def ledger(key: bytes) -> Transaction[Ledger | None]:
+    """Return a drop with its claims and transfers."""
+    return (yield from _read(key, sql.FIND_DROP))[0]
 
 
-def end_claim(id: str, outcome: Outcome, now: float) -> Transaction[Drop | None]:  # noqa: A002 - the port's word
-    """End an open claim, and count the delivery that it makes."""
-    drop, claim = yield from _locked(id)
-    if drop is None or claim is None:
-        return None
-    claim = ended(claim, outcome, drop.size, now)
-    yield sql.END_CLAIM, claim_row(claim)
-    delivery = claim.state is ClaimState.DELIVERED
-    # An answer that broke off does not make a delivery, whatever it adds to earlier parts.
-    if claim.state is ClaimState.PART and outcome.complete:
-        delivery = yield from _deliver_parts(drop)
-    # TAKE_COPY keeps delivered + live within downloads, so a copy is always left to count; if that
-    # were ever wrong, a claim that cannot end would be worse than a count that stands still.
-    copies = int(delivery and drop.delivered < drop.downloads)
-    return _the_drop((yield sql.FREE_COPY, {"key": drop.key, "copies": copies, "now": now}))
+def events(key: bytes) -> Transaction[list[Event]]:
+    """Return what happened to a drop, in order."""
+    return list(map(event_from, (yield sql.EVENTS, {"key": key})))
 
 
-def _locked(claim_id: str) -> Transaction[tuple[Drop | None, Claim | None]]:
-    """Return an open claim and its drop, whose row nobody else changes until the transaction ends.
+def interrupted() -> Transaction[list[bytes]]:
+    """Return the keys of the drops that have transfers."""
+    return [bytes(row["drop"]) for row in (yield sql.INTERRUPTED, {})]
 
-    The claim is read once the lock is there: another transaction may have ended it meanwhile.
+
+def change(key: bytes, rule: Rule[T]) -> Transaction[T | None]:
+    """Do what ``rule`` says with a drop.
+
+    :raises Conflict: somebody else has changed it since it was read; to be run again.
     """
-    drop = _the_drop((yield sql.LOCK_DROP_OF, {"id": claim_id}))
-    found = yield sql.OPEN_CLAIM, {"id": claim_id}
-    return drop, next(map(claim_from, found), None)
+    before, revision = yield from _read(key, sql.LOCK_DROP)
+    if before is None:
+        return None
+    after, result = rule(before)
+    if after is not before:
+        yield from _keep(before, after, revision)
+    return result
 
 
-def _deliver_parts(drop: Drop) -> Transaction[bool]:
-    """Make the parts of ``drop`` a delivery, and return true, if they cover it."""
-    parts = map(claim_from, (yield sql.PARTS, {"key": drop.key}))
-    if not covered(parts, drop.size):
-        return False
-    yield sql.DELIVER_PARTS, {"key": drop.key}
-    return True
+def change_all(keys: Sequence[bytes], rule: Rule[T]) -> Transaction[list[T | None]]:
+    """Do what ``rule`` says with several drops, as :func:`change` does."""
+    results: dict[bytes, T | None] = {}
+    for key in sorted(set(keys)):  # in one order, so that no two of these wait for each other
+        results[key] = yield from change(key, rule)
+    return [results[key] for key in keys]
 
 
-def release_claim(id: str) -> Transaction[None]:  # noqa: A002 - the port's word
-    """Take back an open claim as if it had never been opened."""
-    drop, claim = yield from _locked(id)
-    if drop is not None and claim is not None:
-        yield sql.RELEASE_CLAIM, {"id": id}
-        yield sql.RETURN_COPY, {"key": drop.key}
+def _read(key: bytes, find: str) -> Transaction[tuple[Ledger | None, int]]:
+    rows = yield find, {"key": key}
+    if not rows:
+        return None, 0
+    # Both lists are most often empty; what there never was need not be asked for.
+    claims = (yield sql.CLAIMS, {"key": key}) if rows[0]["opened"] else ()
+    transfers = (yield sql.TRANSFERS, {"key": key}) if claims else ()
+    found = Ledger(
+        drop=drop_from(rows[0]),
+        claims=tuple(map(claim_from, claims)),
+        transfers=tuple(map(transfer_from, transfers)),
+    )
+    return found, rows[0]["revision"]
 
 
-def close_open_claims(now: float) -> Transaction[int]:
-    """End every open claim as if all that it asked for had arrived."""
-    left = list(map(claim_from, (yield sql.OPEN_CLAIMS, {})))
-    for claim in left:
-        yield from end_claim(claim.id, Outcome(acknowledged=claim.length, complete=True), now)
-    return len(left)
+def _keep(before: Ledger, after: Ledger, revision: int) -> Transaction[None]:
+    """Write down in what ``after`` differs."""
+    if not (yield sql.CHANGE_DROP, {**drop_row(after.drop), "revision": revision}):
+        raise Conflict
+    yield from _keep_claims(before, after)
+    yield from _keep_transfers(before, after)
+    for event in after.events:
+        yield sql.INSERT_EVENT, event_row(event)
+
+
+def _keep_claims(before: Ledger, after: Ledger) -> Transaction[None]:
+    left = {claim.id: claim for claim in before.claims}
+    for claim in after.claims:
+        known = left.pop(claim.id, None)
+        if known is None:
+            yield sql.INSERT_CLAIM, claim_row(claim)
+        elif known != claim:
+            yield sql.CHANGE_CLAIM, claim_row(claim)
+    # Their transfers refer to them, and go before.
+    for transfer in before.transfers:
+        if after.transfer(transfer.id) is None:
+            yield sql.DELETE_TRANSFER, {"id": transfer.id}
+    for claim_id in left:
+        yield sql.DELETE_CLAIM, {"id": claim_id}
+
+
+def _keep_transfers(before: Ledger, after: Ledger) -> Transaction[None]:
+    for transfer in after.transfers:
+        known = before.transfer(transfer.id)
+        if known is None:
+            yield sql.INSERT_TRANSFER, transfer_row(transfer, after.drop)
+        elif known != transfer:
+            yield sql.CHANGE_TRANSFER, transfer_row(transfer, after.drop)
 
 
 # -- drops -----------------------------------------------------------------------------------------
@@ -135,14 +173,10 @@ def insert(drop: Drop) -> Transaction[None]:
     yield sql.INSERT_DROP, drop_row(drop)
 
 
-def end(key: bytes, reason: Reason, now: float) -> Transaction[Drop | None]:
-    """Make an available drop gone."""
-    return _the_drop((yield sql.END_DROP, {"key": key, "reason": reason.value, "now": now}))
-
-
 def purged(key: bytes, forget_at: float) -> Transaction[None]:
-    """Note that a gone drop's bytes are deleted."""
-    yield sql.PURGED, {"key": key, "forget_at": forget_at}
+    """Note that a gone drop's bytes are deleted, and erase who had them."""
+    if (yield sql.PURGED, {"key": key, "forget_at": forget_at}):
+        yield sql.ERASE_RECIPIENTS, {"key": key}
 
 
 def purge_failed(key: bytes, retry_at: float) -> Transaction[None]:
@@ -151,6 +185,8 @@ def purge_failed(key: bytes, retry_at: float) -> Transaction[None]:
 
 
 def forget(key: bytes) -> Transaction[None]:
-    """Delete a purged drop and its claims."""
-    yield sql.FORGET_CLAIMS, {"key": key}
+    """Delete a purged drop and what hangs on it."""
+    yield sql.LOCK_DROP, {"key": key}  # nobody adds to it meanwhile
+    for statement in sql.FORGET:
+        yield statement, {"key": key}
     yield sql.FORGET_DROP, {"key": key}

@@ -196,6 +196,14 @@ class MemoryTransport(FileDescriptor):
         """See IAcknowledging."""
         return len(self.output) - self.taken
 
+    def bytes_handed(self) -> int:
+        """See IAcknowledging."""
+        return len(self.output)
+
+    def bytes_notsent(self) -> int:
+        """See IAcknowledging. What the client's machine has not taken is on its way."""
+        return 0
+
 
 @implementer(IReactorFDSet)
 class _Selector:

@@ -9,27 +9,31 @@ from twisted.logger import Logger
 
 from filedropd.http.interfaces import Connection
 from filedropd.http.request import Request
+from filedropd.web.forwarding import NOBODY, Forwarding, peer_address
 
 
 class AccessLog:
     """Logs what was asked and answered.
 
     A path is written as the route that it took, with names for its variable parts: tokens, file
-    names, queries and fields never reach the log.
+    names, queries and fields never reach the log.  What a trusted proxy says is an address, or is
+    not logged.
 
     :param clock: seconds, as the server's own clock counts them.
+    :param forwarding: whom to believe where a request comes from.
     """
 
     _log = Logger()
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], forwarding: Forwarding = NOBODY) -> None:
         self._clock = clock
+        self._forwarding = forwarding
 
     def answered(self, request: Request) -> None:
         """Log a request whose answer is over, or whose client has left."""
         self._log.info(
             "{peer} {method} {route} {code} {octets} bytes in {seconds:.3f} s{how}",
-            peer=shown(request.peer),
+            peer=self._from(request),
             method=request.method.decode("ascii"),
             route=request.route or "(no route)",
             code=request.code if request.startedWriting else 0,
@@ -37,6 +41,11 @@ class AccessLog:
             seconds=self._clock() - request.began,
             how=", client left" if request.disconnected or not request.startedWriting else "",
         )
+
+    def _from(self, request: Request) -> str:
+        """Return the client's address, with a port where it is the connection's own."""
+        address = self._forwarding.client(request).address
+        return shown(request.peer) if address in {None, peer_address(request.peer)} else str(address)
 
     def refused(self, connection: Connection, code: int) -> None:
         """Log bytes that were no request."""

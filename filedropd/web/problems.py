@@ -34,6 +34,7 @@ TABLE: Final[Mapping[type[errors.FiledropError], tuple[int, str]]] = {
     errors.RangeNotSatisfiable: (416, "Range Not Satisfiable"),
     errors.ExpectationFailed: (417, "Expectation Failed"),
     errors.Locked: (423, "Locked"),
+    errors.TooManyRequests: (429, "Too Many Requests"),
     errors.HeadTooLarge: (431, "Request Header Fields Too Large"),
     errors.MethodNotImplemented: (501, "Not Implemented"),
     errors.Unavailable: (503, "Service Unavailable"),
@@ -65,7 +66,7 @@ def _fields(error: errors.FiledropError) -> dict[str, str]:
     match error:
         case errors.Unauthorized():
             return {"WWW-Authenticate": error.challenge}
-        case errors.Locked() | errors.Unavailable():
+        case errors.Locked() | errors.TooManyRequests() | errors.Unavailable():
             return {"Retry-After": str(error.retry_after)}
         case errors.RangeNotSatisfiable():
             return {"Content-Range": f"bytes */{error.size}"}

@@ -11,7 +11,7 @@ from zope.interface.verify import verifyObject
 
 from filedropd.http.settling import Settlement
 from filedropd.interfaces import IBlob, IDelivery
-from filedropd.model import Outcome
+from filedropd.model import NOTHING_SENT, Outcome
 from tests.support import MemoryBlobs, Recipient
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def content(size: int = SIZE) -> bytes:
 
 def arrived(length: int) -> Outcome:
     """Return the outcome of an answer of ``length`` bytes that arrived."""
-    return Outcome(acknowledged=length, complete=True)
+    return Outcome(acknowledged=length, sent=length, complete=True)
 
 
 class DeliveryContract(_Base):
@@ -91,12 +91,23 @@ class DeliveryContract(_Base):
         """A recipient that leaves in the middle is an outcome and no error: what he acknowledged, not complete."""
         for broken_at in (0, 1, PIECE - 1, PIECE, SIZE - 1):
             outcome = await self.deliver(Recipient(breaks_at=broken_at, acknowledged=broken_at))
-            self.assertEqual(Outcome(acknowledged=broken_at, complete=False), outcome)
+            self.assertEqual(Outcome(acknowledged=broken_at, sent=broken_at, complete=False), outcome)
 
     async def test_left_unread(self):
-        """Sent is not acknowledged."""
+        """Sent is not acknowledged, and both are the outcome."""
         outcome = await self.deliver(Recipient(breaks_at=PIECE + 5, acknowledged=10))
-        self.assertEqual(Outcome(acknowledged=10, complete=False), outcome)
+        self.assertEqual(Outcome(acknowledged=10, sent=PIECE + 5, complete=False), outcome)
+
+    async def test_never_begun(self):
+        """That not even the head has left is the outcome of a recipient that was gone before."""
+        recipient = Recipient(breaks_at=0)
+        recipient.outcome = Settlement(acknowledged=0, sent=0, begun=False, complete=False)
+        self.assertEqual(NOTHING_SENT, await self.deliver(recipient))
+
+    async def test_quiet(self):
+        """That it settled by quiet alone is the outcome."""
+        outcome = await self.deliver(Recipient(quiet=True))
+        self.assertEqual(Outcome(acknowledged=SIZE, sent=SIZE, complete=True, quiet=True), outcome)
 
     async def test_nothing_after(self):
         """To a recipient that has left nothing more is sent."""
@@ -108,14 +119,14 @@ class DeliveryContract(_Base):
     async def test_part_is_not_all(self):
         """What was broken off is not complete, although all that was sent of it has arrived."""
         recipient = Recipient(breaks_at=PIECE)
-        recipient.outcome = Settlement(acknowledged=PIECE, complete=True)
-        self.assertEqual(Outcome(acknowledged=PIECE, complete=False), await self.deliver(recipient))
+        recipient.outcome = Settlement(acknowledged=PIECE, sent=PIECE, begun=True, complete=True, quiet=True)
+        self.assertEqual(Outcome(acknowledged=PIECE, sent=PIECE, complete=False), await self.deliver(recipient))
 
     async def test_sent_is_not_settled(self):
         """All was sent, and it is known that it did not arrive: that is the outcome."""
         recipient = Recipient()
-        recipient.outcome = Settlement(acknowledged=99, complete=False)
-        self.assertEqual(Outcome(acknowledged=99, complete=False), await self.deliver(recipient))
+        recipient.outcome = Settlement(acknowledged=99, sent=100, begun=True, complete=False)
+        self.assertEqual(Outcome(acknowledged=99, sent=100, complete=False), await self.deliver(recipient))
 
     async def test_waits_for_the_outcome(self):
         """It ends when it is known what became of the bytes, and not before."""
@@ -126,7 +137,7 @@ class DeliveryContract(_Base):
             await self.turn()
         self.assertFalse(delivered.called)
         recipient.leave(acknowledged=5)
-        self.assertEqual(Outcome(acknowledged=5, complete=False), await delivered)
+        self.assertEqual(Outcome(acknowledged=5, sent=SIZE, complete=False), await delivered)
 
     async def test_back_pressure(self):
         """A piece is sent when the one before was taken."""

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import attrs
 from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
 from filedropd.errors import Unavailable
 from filedropd.interfaces import IRecords
-from filedropd.model import DropState, Reason
+from filedropd.model import Drop, DropState, Reason, Touch
 from tests.contracts.records_agreement import AgreementContract
-from tests.contracts.records_base import EXPIRY, NOW, RecordsBase, a_claim, a_drop, key_of, settled, together
-from tests.contracts.records_claims import ClaimsContract
+from tests.contracts.records_base import (
+    EXPIRY,
+    NOW,
+    RecordsBase,
+    a_drop,
+    a_wish,
+    asking,
+    doing,
+    key_of,
+    together,
+)
+from tests.contracts.records_changes import ChangesContract
 from tests.contracts.records_states import StatesContract
 
 
@@ -40,8 +52,16 @@ class LifeContract(RecordsBase):
             records.ping(),
             records.insert(a_drop(2)),
             records.find(key_of(1)),
-            records.open_claim(a_claim(), NOW),
+            records.has_blob(a_drop().blob),
+            records.ledger(key_of(1)),
+            records.events(key_of(1)),
+            records.change(key_of(1), asking(a_wish())),
+            records.interrupted(),
             records.due(NOW, 1),
+            records.next_due(),
+            records.purged(key_of(1), NOW),
+            records.purge_failed(key_of(1), NOW),
+            records.forget(key_of(1)),
         ):
             with self.assertRaises(Unavailable):
                 await call
@@ -68,53 +88,73 @@ class LifeContract(RecordsBase):
     async def test_drops_outlive(self):
         """What was inserted is there, as it was, after a restart."""
         drop = attrs.evolve(a_drop(), password="$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA")
-        records = await self.holding(drop)
-        await records.close()
-        records = await self.open(await self.reborn(records))
+        records = await self.restarted(await self.holding(drop))
         self.assertEqual(drop, await records.find(drop.key))
 
     async def test_claims_outlive(self):
-        """An open claim is there, and holds its copy, after a restart."""
+        """A claim, its transfer and the events about it are there, as they were, after a restart."""
         records = await self.holding(a_drop())
-        await records.open_claim(a_claim(), NOW)
-        await records.close()
-        records = await self.open(await self.reborn(records))
-        self.assertEqual([a_claim()], await records.claims(key_of(1)))
-        self.assertIsNone(await records.open_claim(a_claim("c2"), NOW))
+        await records.change(key_of(1), asking(a_wish()))
+        before = (await records.ledger(key_of(1)), await records.events(key_of(1)))
+        records = await self.restarted(records)
+        self.assertEqual(before, (await records.ledger(key_of(1)), await records.events(key_of(1))))
 
     async def test_tombstones_outlive(self):
         """Why a drop is gone is known after a restart."""
         records = await self.holding(a_drop())
-        gone = await records.end(key_of(1), Reason.REVOKED, NOW)
-        await records.close()
-        records = await self.open(await self.reborn(records))
+        gone = await self.gone(records, reason=Reason.REVOKED)
+        records = await self.restarted(records)
         self.assertEqual(gone, await records.find(key_of(1)))
 
 
 class DropsContract(RecordsBase):
-    """Drops, until they are forgotten."""
+    """Drops, as they are left here."""
 
-    async def test_round_trip(self):
-        """A drop is found as it was inserted, every attribute of it."""
-        drop = attrs.evolve(
+    def full(self) -> Drop:
+        """Return a drop of which every attribute is another than a new drop's."""
+        return attrs.evolve(
             a_drop(downloads=5),
             name="'; DROP TABLE drops; -- \U0001f4c4 %s :name ?",
             size=2**40 + 1,
             password="$argon2id$",
             delivered=2,
             live=1,
+            presumed=1,
+            opened=7,
+            touches=20,
             created_at=NOW + 0.123456,
             state=DropState.GONE,
-            reason=Reason.EXPIRED,
+            reason=Reason.ABANDONED,
             gone_at=NOW + 0.654321,
+            due_at=NOW + 0.5,
             purge_attempts=3,
         )
-        records = await self.holding(drop)
-        self.assertEqual(drop, await records.find(drop.key))
+
+    async def test_round_trip(self):
+        """A drop is found as it was inserted, every attribute of it."""
+        records = await self.holding(self.full())
+        self.assertEqual(self.full(), await records.find(key_of(1)))
+
+    async def test_ledger(self):
+        """A drop's ledger has the drop as it is found, and begins without claims, transfers and events."""
+        records = await self.holding(a_drop())
+        ledger = await self.ledger(records)
+        self.assertEqual((a_drop(), (), (), ()), (ledger.drop, ledger.claims, ledger.transfers, ledger.events))
+        self.assertEqual([], await records.events(key_of(1)))
+
+    async def test_reasons(self):
+        """Why a drop is gone is kept, whatever it is."""
+        for number, reason in enumerate(Reason):
+            drop = attrs.evolve(self.full(), key=key_of(number), blob=f"{number}", reason=reason)
+            records = await self.holding(drop)
+            self.assertEqual(drop, await records.find(drop.key))
 
     async def test_absent(self):
-        """What was never there is not found."""
-        self.assertIsNone(await (await self.holding(a_drop(1))).find(key_of(2)))
+        """What was never there is not found; nothing hangs on it."""
+        records = await self.holding(a_drop(1))
+        self.assertIsNone(await records.find(key_of(2)))
+        self.assertIsNone(await records.ledger(key_of(2)))
+        self.assertEqual([], await records.events(key_of(2)))
 
     async def test_same_key(self):
         """A second drop under one key is refused, and the first stays as it is."""
@@ -147,34 +187,10 @@ class DropsContract(RecordsBase):
     async def test_has_blob_gone(self):
         """The blob of a gone drop is there until it is purged."""
         records = await self.holding(a_drop())
-        await records.end(key_of(1), Reason.EXPIRED, NOW)
+        await self.gone(records)
         self.assertTrue(await records.has_blob(a_drop().blob))
         await records.purged(key_of(1), NOW + 9)
         self.assertFalse(await records.has_blob(a_drop().blob))
-
-    async def test_end(self):
-        """An available drop that ends is gone, for that reason, since then, and due at once."""
-        records = await self.holding(a_drop())
-        for_once = attrs.evolve(a_drop(), state=DropState.GONE, reason=Reason.REVOKED, gone_at=NOW + 5, due_at=NOW + 5)
-        self.assertEqual(for_once, await records.end(key_of(1), Reason.REVOKED, NOW + 5))
-        self.assertEqual(for_once, await records.find(key_of(1)))
-
-    async def test_end_twice(self):
-        """What is gone stays gone for its first reason."""
-        records = await self.holding(a_drop())
-        first = await records.end(key_of(1), Reason.EXPIRED, NOW)
-        self.assertIsNone(await records.end(key_of(1), Reason.REVOKED, NOW + 1))
-        self.assertEqual(first, await records.find(key_of(1)))
-
-    async def test_end_race(self):
-        """Of many that end one drop at once, one does."""
-        records = await self.holding(a_drop())
-        ended = await together(*(records.end(key_of(1), Reason.REVOKED, NOW) for _ in range(16)))
-        self.assertEqual(1, len(list(filter(None, ended))))
-
-    async def test_end_absent(self):
-        """Nothing ends that is not there."""
-        self.assertIsNone(await (await self.opened()).end(key_of(1), Reason.EXPIRED, NOW))
 
 
 class ReapingContract(RecordsBase):
@@ -197,11 +213,20 @@ class ReapingContract(RecordsBase):
         records = await self.holding(*(a_drop(number, due_at=NOW - number) for number in range(5)))
         self.assertEqual([key_of(4), key_of(3)], [drop.key for drop in await records.due(NOW, 2)])
 
+    async def test_due_changed(self):
+        """A drop is due when the last change to it says."""
+        records = await self.holding(a_drop(1), a_drop(2))
+        for number, at in ((1, NOW + 8), (2, NOW + 4)):
+            drop = a_drop(number, due_at=at)
+            await records.change(key_of(number), doing(partial(attrs.evolve, drop=drop)))
+        self.assertEqual(NOW + 4, await records.next_due())
+        self.assertEqual([key_of(2), key_of(1)], [drop.key for drop in await records.due(NOW + 8, 9)])
+
     async def test_next_due(self):
         """The next due time is the earliest there is, gone drops and tombstones included."""
         records = await self.holding(a_drop(1), a_drop(2))
         self.assertEqual(EXPIRY, await records.next_due())
-        await records.end(key_of(2), Reason.REVOKED, NOW)
+        await self.gone(records, 2)
         self.assertEqual(NOW, await records.next_due())
         await records.purged(key_of(2), NOW + 7)
         self.assertEqual(NOW + 7, await records.next_due())
@@ -215,79 +240,141 @@ class ReapingContract(RecordsBase):
     async def test_tombstone(self):
         """A purged drop is still found, with its reason, and is due when it may be forgotten."""
         records = await self.holding(a_drop())
-        gone = await records.end(key_of(1), Reason.EXPIRED, NOW)
-        assert gone is not None
+        gone = await self.gone(records)
         await records.purged(key_of(1), NOW + 50)
         self.assertEqual(attrs.evolve(gone, state=DropState.PURGED, due_at=NOW + 50), await records.find(key_of(1)))
 
     async def test_purged_available(self):
-        """An available drop is never purged."""
+        """An available drop is never purged, and its recipients are kept."""
         records = await self.holding(a_drop())
+        await records.change(key_of(1), asking(a_wish()))
+        before = await self.ledger(records)
         await records.purged(key_of(1), NOW)
-        self.assertEqual(a_drop(), await records.find(key_of(1)))
+        self.assertEqual(before, await self.ledger(records))
 
     async def test_purged_twice(self):
         """A second note that a drop is purged changes nothing: it is forgotten no later for it."""
         records = await self.holding(a_drop())
-        await records.end(key_of(1), Reason.EXPIRED, NOW)
+        await self.gone(records)
         await records.purged(key_of(1), NOW + 50)
         await records.purged(key_of(1), NOW + 99)
         self.assertEqual(NOW + 50, await records.next_due())
 
+    async def test_purged_recipients(self):
+        """Who had a drop's bytes is erased with them, and nothing else of the claims is."""
+        records = await self.holding(a_drop(downloads=2))
+        for name in ("1", "2"):
+            await records.change(key_of(1), asking(a_wish(name)))
+        await self.gone(records)
+        before = (await self.ledger(records)).claims
+        await records.purged(key_of(1), NOW + 50)
+        self.assertNotIn(None, [claim.recipient for claim in before])
+        self.assertEqual(
+            tuple(attrs.evolve(claim, recipient=None) for claim in before), (await self.ledger(records)).claims
+        )
+
+    async def test_purged_others(self):
+        """Who has the bytes of another drop is kept."""
+        records = await self.holding(a_drop(1), a_drop(2))
+        for number in (1, 2):
+            await records.change(key_of(number), asking(a_wish(str(number))))
+        before = await self.ledger(records, 2)
+        await self.gone(records, 1)
+        await records.purged(key_of(1), NOW)
+        self.assertEqual(before, await self.ledger(records, 2))
+
+    async def test_purged_absent(self):
+        """A note about a drop that is not there does nothing, whatever it says."""
+        records = await self.opened()
+        await records.purged(key_of(1), NOW)
+        await records.purge_failed(key_of(1), NOW)
+        await records.forget(key_of(1))
+        self.assertIsNone(await records.find(key_of(1)))
+
     async def test_purge_failed(self):
         """A failed deletion is counted, and the drop is due again at the time given."""
         records = await self.holding(a_drop())
-        gone = await records.end(key_of(1), Reason.EXPIRED, NOW)
-        assert gone is not None
+        gone = await self.gone(records)
         await records.purge_failed(key_of(1), NOW + 10)
         await records.purge_failed(key_of(1), NOW + 30)
         self.assertEqual(attrs.evolve(gone, due_at=NOW + 30, purge_attempts=2), await records.find(key_of(1)))
 
+    async def test_purge_failed_available(self):
+        """An available drop's deletion does not fail."""
+        records = await self.holding(a_drop())
+        await records.purge_failed(key_of(1), NOW + 10)
+        self.assertEqual(a_drop(), await records.find(key_of(1)))
+
     async def test_purge_failed_after(self):
         """A failure that is noted after the drop was purged changes nothing."""
         records = await self.holding(a_drop())
-        await records.end(key_of(1), Reason.EXPIRED, NOW)
+        await self.gone(records)
         await records.purged(key_of(1), NOW + 50)
         await records.purge_failed(key_of(1), NOW + 10)
         self.assertEqual(NOW + 50, await records.next_due())
 
-    async def test_forget(self):
-        """A purged drop that is forgotten is as if it had never been there, and so are its claims."""
+    async def test_attempts_kept(self):
+        """How often a deletion failed is kept when the drop is changed."""
         records = await self.holding(a_drop())
-        await records.open_claim(a_claim(), NOW)
-        await records.end_claim("c1", settled(), NOW)
+        await self.gone(records)
+        await records.purge_failed(key_of(1), NOW + 10)
+        await records.change(key_of(1), doing(lambda ledger: ledger.noted(Touch.OPENED, NOW)))
+        self.assertEqual(1, (await self.found(records)).purge_attempts)
+
+    async def test_forget(self):
+        """A purged drop that is forgotten is as if it had never been there, and so is what hung on it."""
+        records = await self.holding(a_drop())
+        await records.change(key_of(1), asking(a_wish()))
+        await self.gone(records)
         await records.purged(key_of(1), NOW)
         await records.forget(key_of(1))
         self.assertIsNone(await records.find(key_of(1)))
-        self.assertEqual([], await records.claims(key_of(1)))
+        self.assertIsNone(await records.ledger(key_of(1)))
+        self.assertEqual([], await records.events(key_of(1)))
+        self.assertEqual([], await records.interrupted())
+        self.assertIsNone(await records.next_due())
+
+    async def test_forget_anew(self):
+        """What is left here anew under the key of a drop that is forgotten begins from nothing."""
+        records = await self.holding(a_drop())
+        await records.change(key_of(1), asking(a_wish()))
+        await self.gone(records)
+        await records.purged(key_of(1), NOW)
+        await records.forget(key_of(1))
+        await records.insert(attrs.evolve(a_drop(), opened=1))
+        self.assertEqual((), (await self.ledger(records)).claims)
+        self.assertEqual([], await records.events(key_of(1)))
 
     async def test_forget_early(self):
-        """What is not purged yet is not forgotten: its bytes would stay for ever."""
+        """What is not purged yet is not forgotten, and nothing that hangs on it: its bytes would stay for ever."""
         records = await self.holding(a_drop(1), a_drop(2))
-        await records.end(key_of(2), Reason.EXPIRED, NOW)
-        await records.forget(key_of(1))
-        await records.forget(key_of(2))
-        self.assertEqual(DropState.AVAILABLE, (await self.found(records, 1)).state)
-        self.assertEqual(DropState.GONE, (await self.found(records, 2)).state)
+        for number in (1, 2):
+            await records.change(key_of(number), asking(a_wish(str(number))))
+        await self.gone(records, 2)
+        before = [(await self.ledger(records, number), await records.events(key_of(number))) for number in (1, 2)]
+        for number in (1, 2):
+            await records.forget(key_of(number))
+        after = [(await self.ledger(records, number), await records.events(key_of(number))) for number in (1, 2)]
+        self.assertEqual(before, after)
 
     async def test_forget_others(self):
-        """Forgetting one drop leaves the claims of the others."""
+        """Forgetting one drop leaves what hangs on the others."""
         records = await self.holding(a_drop(1), a_drop(2))
-        await records.open_claim(a_claim("c2", number=2), NOW)
-        await records.end(key_of(1), Reason.EXPIRED, NOW)
+        await records.change(key_of(2), asking(a_wish()))
+        before = (await self.ledger(records, 2), await records.events(key_of(2)))
+        await self.gone(records, 1)
         await records.purged(key_of(1), NOW)
         await records.forget(key_of(1))
-        self.assertEqual([a_claim("c2", number=2)], await records.claims(key_of(2)))
+        self.assertEqual(before, (await self.ledger(records, 2), await records.events(key_of(2))))
 
-    async def test_forget_with_open_claim(self):
-        """A claim that is still open when its drop is forgotten ends without a trace."""
+    async def test_change_forgotten(self):
+        """What comes too late for a drop that is forgotten changes nothing."""
         records = await self.holding(a_drop())
-        await records.open_claim(a_claim(), NOW)
-        await records.end(key_of(1), Reason.REVOKED, NOW)
+        await self.gone(records)
         await records.purged(key_of(1), NOW)
         await records.forget(key_of(1))
-        self.assertIsNone(await records.end_claim("c1", settled(), NOW))
+        self.assertIsNone(await records.change(key_of(1), asking(a_wish())))
 
 
-class RecordsContract(LifeContract, DropsContract, ReapingContract, ClaimsContract, StatesContract, AgreementContract):
+class RecordsContract(LifeContract, DropsContract, ReapingContract, ChangesContract, StatesContract, AgreementContract):
     """The whole suite. Say how records are made, and what a restart makes of them."""

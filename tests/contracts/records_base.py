@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
-from filedropd.interfaces import IRecords
-from filedropd.model import Claim, Drop, Outcome
+from filedropd.claims.asking import Recipient, Verdict, Wish, ask
+from filedropd.claims.ending import end
+from filedropd.claims.ledger import Ledger
+from filedropd.claims.policy import Policy
+from filedropd.interfaces import IRecords, Rule
+from filedropd.ledgers import Ledgers, TimedRule
+from filedropd.model import Claim, Drop, Outcome, Reason, Transfer
+from filedropd.tokens import Token
 
 if TYPE_CHECKING:
     _Base = TestCase
@@ -26,6 +32,15 @@ EXPIRY = NOW + 1000
 
 #: Bytes of the files here.
 SIZE = 100
+
+#: The numbers of the rules here.
+POLICY = Policy(window=600, max_attempts=3)
+
+#: The link that everybody here has.
+LINK = Token("0123456789abcdef" * 2)
+
+
+# -- values ----------------------------------------------------------------------------------------
 
 
 def key_of(number: int) -> bytes:
@@ -49,24 +64,75 @@ def a_drop(number: int = 1, *, size: int = SIZE, downloads: int = 1, due_at: flo
     )
 
 
-def a_claim(id: str = "c1", first: int = 0, length: int = SIZE, *, number: int = 1) -> Claim:  # noqa: A002 - its name
-    """Return a new claim on the drop of that number."""
-    return Claim(id=id, drop=key_of(number), first=first, length=length, opened_at=NOW)
+def a_claim(id: str = "c1", *, on: int = 1, number: int = 1) -> Claim:  # noqa: A002 - its name
+    """Return a new claim, the so-manieth on the drop of the number ``on``."""
+    return Claim(id=id, drop=key_of(on), number=number, opened_at=NOW, until=NOW + 5)
 
 
-def settled(length: int = SIZE) -> Outcome:
+def a_transfer(id: str = "t1", claim: str = "c1") -> Transfer:  # noqa: A002 - its name
+    """Return a transfer of a whole file, of which half may have been sent."""
+    return Transfer(id=id, claim=claim, first=0, length=SIZE, reserved=SIZE // 2)
+
+
+def a_wish(name: str = "1", first: int = 0, length: int = SIZE, *, source: str | None = None) -> Wish:
+    """Return what somebody asks for; the claim and the transfer that he gets are ``c<name>`` and ``t<name>``.
+
+    :param source: address and program; somebody new where it is not given.
+    """
+    recipient = Recipient(link=LINK, source=f"192.0.2.1\n{name}" if source is None else source)
+    return Wish(recipient=recipient, claim=f"c{name}", transfer=f"t{name}", first=first, length=length)
+
+
+def arrived(length: int = SIZE) -> Outcome:
     """Return the outcome of an answer of ``length`` bytes that arrived."""
-    return Outcome(acknowledged=length, complete=True)
+    return Outcome(acknowledged=length, sent=length, complete=True)
 
 
-def broken(acknowledged: int) -> Outcome:
+def broken(sent: int, acknowledged: int = 0) -> Outcome:
     """Return the outcome of an answer that broke off after so many bytes."""
-    return Outcome(acknowledged=acknowledged, complete=False)
+    return Outcome(acknowledged=acknowledged, sent=sent, complete=False)
+
+
+# -- rules -----------------------------------------------------------------------------------------
+
+
+def asking(wish: Wish) -> Rule[Verdict]:
+    """Return the rule that answers ``wish``."""
+    return lambda ledger: ask(ledger, wish, {}, NOW, POLICY)
+
+
+def doing(step: Callable[[Ledger], Ledger]) -> Rule[None]:
+    """Return the rule that does ``step``, and has no result."""
+    return lambda ledger: (step(ledger), None)
+
+
+def ending(name: str, outcome: Outcome) -> Rule[None]:
+    """Return the rule that ends the transfer of that name."""
+    return doing(lambda ledger: end(ledger, name, outcome, NOW, POLICY))
+
+
+def putting(*claims: Claim) -> Rule[None]:
+    """Return the rule that makes ``claims`` the drop's, in the place of those with their ids."""
+
+    def put(ledger: Ledger) -> Ledger:
+        for claim in claims:
+            ledger = ledger.with_claim(claim)
+        return ledger
+
+    return doing(put)
+
+
+async def does(records: IRecords, rule: TimedRule[T], *, number: int = 1, now: float = NOW) -> T | None:
+    """Change the drop of that number as the daemon does."""
+    return await Ledgers(records, POLICY, lambda: now).change(key_of(number), rule)
 
 
 async def together(*work: Coroutine[Any, Any, T]) -> list[T]:
     """Run all of ``work`` at once and return the results in the same order."""
     return await gatherResults([Deferred.fromCoroutine(each) for each in work], consumeErrors=True)
+
+
+# -- the suite -------------------------------------------------------------------------------------
 
 
 class RecordsBase(_Base):
@@ -90,6 +156,11 @@ class RecordsBase(_Base):
         await records.open()
         return records
 
+    async def restarted(self, records: IRecords) -> IRecords:
+        """Close ``records`` and return, open, what the next start makes of them."""
+        await records.close()
+        return await self.open(await self.reborn(records))
+
     async def holding(self, *drops: Drop) -> IRecords:
         """Return open records that hold ``drops``."""
         records = await self.opened()
@@ -102,3 +173,16 @@ class RecordsBase(_Base):
         drop = await records.find(key_of(number))
         assert drop is not None
         return drop
+
+    async def ledger(self, records: IRecords, number: int = 1) -> Ledger:
+        """Return the ledger of a drop that must be there."""
+        ledger = await records.ledger(key_of(number))
+        assert ledger is not None
+        return ledger
+
+    async def gone(
+        self, records: IRecords, number: int = 1, *, reason: Reason = Reason.EXPIRED, now: float = NOW
+    ) -> Drop:
+        """End a drop and return it."""
+        await does(records, lambda ledger, now, _: (ledger.ended(reason, now), None), number=number, now=now)
+        return await self.found(records, number)

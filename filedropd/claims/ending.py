@@ -1,0 +1,125 @@
+"""A transfer ends: what of it counts, and what becomes of its claim. Rules C (confirming) and D (done)."""
+
+from __future__ import annotations
+
+import attrs
+
+from filedropd import spans
+from filedropd.claims.ledger import Ledger
+from filedropd.claims.policy import AFTERMATH, PROBE, PROBE_WINDOW, STRIDES, Policy
+from filedropd.model import Claim, ClaimState, Drop, Outcome, Reason, Touch, Transfer
+
+
+def end(ledger: Ledger, id: str, outcome: Outcome, now: float, policy: Policy) -> Ledger:  # noqa: A002 - its name
+    """End the transfer with this id; does nothing where it was accounted for already.
+
+    Rule C: what may have left stays handed out; what settled is confirmed, and of what broke off what was
+    acknowledged before the client's FIN.  What settled by quiet alone is confirmed once its connection has
+    ended: see :func:`confirm`.
+    """
+    transfer = ledger.transfer(id)
+    if transfer is None:
+        return ledger
+    claim = ledger.claim(transfer.claim)
+    sent, acknowledged = (
+        (outcome.sent, outcome.acknowledged) if ledger.drop.size else (int(outcome.begun), int(outcome.complete))
+    )
+    handed = spans.of(transfer.first, transfer.first + min(sent, transfer.reserved))
+    fresh = spans.less(handed, claim.handed)
+    claim = attrs.evolve(claim, sent=spans.stacked(claim.sent, handed)[: ledger.drop.downloads + 1])
+    if not outcome.quiet:
+        confirmed = spans.of(transfer.first, transfer.first + min(acknowledged, transfer.length))
+        claim = attrs.evolve(claim, confirmed=spans.union(claim.confirmed, spans.common(confirmed, claim.handed)))
+    if fresh or covered(claim, ledger.drop):  # a copy without a hole keeps nobody out: only he can lose by its end
+        claim = attrs.evolve(claim, until=now + window(claim, ledger.drop, policy))
+    ledger = ledger.with_claim(claim)
+    if outcome.quiet:
+        ledger = ledger.with_transfer(attrs.evolve(transfer, settled=True, acknowledged=transfer.length))
+    else:
+        ledger = ledger.without_transfers(transfer)
+    return _concluded(ledger, claim, transfer, now, settled=outcome.complete)
+
+
+def confirm(ledger: Ledger, id: str, now: float, policy: Policy, *, kept: bool) -> Ledger:  # noqa: A002 - its name
+    """End what :func:`end` left open of a transfer that settled by quiet alone.
+
+    :param kept: its connection ended in order, or went on to a next request; not by a reset.
+    """
+    transfer = ledger.transfer(id)
+    if transfer is None:
+        return ledger
+    claim = ledger.claim(transfer.claim)
+    ledger = ledger.without_transfers(transfer)
+    if kept:
+        claim = attrs.evolve(claim, confirmed=spans.union(claim.confirmed, transfer.asked))
+    elif claim.state is ClaimState.PRESUMED:
+        claim = attrs.evolve(claim, until=now + policy.window)
+        ledger = ledger.noted(
+            Touch.BROKEN, now, claim=claim.number, offset=_offset(ledger.drop, transfer, transfer.length)
+        )
+    ledger = ledger.with_claim(claim)
+    if claim.state is ClaimState.PRESUMED and not ledger.of(claim) and claim.confirmed == ledger.drop.whole:
+        return ledger.moved(claim, ClaimState.DELIVERED, now)
+    return ledger
+
+
+def covered(claim: Claim, drop: Drop) -> bool:
+    """Tell whether what was handed out, confirmed or presumed, is the whole file: there is no hole in it."""
+    return claim.handed == drop.whole
+
+
+# -- D: done ---------------------------------------------------------------------------------------
+
+
+def _concluded(ledger: Ledger, claim: Claim, transfer: Transfer, now: float, *, settled: bool) -> Ledger:
+    """Rule D: move ``claim`` on after one of its transfers has ended."""
+    drop = ledger.drop
+    if ledger.running(claim):
+        if settled and covered(claim, drop) and claim.state is ClaimState.OPEN:
+            return ledger.moved(claim, ClaimState.COVERED, now)
+        return ledger
+    if claim.state is ClaimState.PRESUMED:
+        certain = not ledger.of(claim) and claim.confirmed == drop.whole
+        return ledger.moved(claim, ClaimState.DELIVERED, now) if certain else ledger
+    if claim.state is ClaimState.COVERED or (settled and covered(claim, drop)):
+        return completed(ledger, claim, now)
+    if not claim.sent:
+        return ledger.released(claim)
+    ledger = ledger.noted(
+        Touch.RECEIVED if settled else Touch.BROKEN,
+        now,
+        claim=claim.number,
+        offset=_offset(drop, transfer, spans.last(claim.handed) - transfer.first),
+    )
+    return suspended(ledger, claim, now)
+
+
+def completed(ledger: Ledger, claim: Claim, now: float) -> Ledger:
+    """Count a copy: for everybody else at once, and for its recipient when he has it for certain."""
+    if ledger.drop.reason is Reason.REVOKED:
+        return ledger.moved(claim, ClaimState.DELIVERED, now)  # nothing is kept for anybody
+    lingering = [transfer.asked for transfer in ledger.of(claim)]
+    if spans.union(claim.confirmed, *lingering) == ledger.drop.whole:
+        if not lingering:
+            return ledger.moved(claim, ClaimState.DELIVERED, now)
+        claim = attrs.evolve(claim, until=now + AFTERMATH)
+    return ledger.moved(claim, ClaimState.PRESUMED, now)
+
+
+def suspended(ledger: Ledger, claim: Claim, now: float) -> Ledger:
+    """Let ``claim``, of which nothing runs, wait for its recipient; not on a drop that was taken back."""
+    ledger = ledger.moved(claim, ClaimState.SUSPENDED, now)
+    if ledger.drop.reason is Reason.REVOKED:
+        return ledger.moved(ledger.claim(claim.id), ClaimState.LAPSED, now)
+    return ledger
+
+
+def window(claim: Claim, drop: Drop, policy: Policy) -> float:
+    """Return for how many seconds ``claim`` is waited for (rule W): not long where it was a probe."""
+    handed = spans.size(claim.handed)
+    probe = handed < PROBE and handed * STRIDES < drop.size
+    return PROBE_WINDOW if probe else policy.window
+
+
+def _offset(drop: Drop, transfer: Transfer, sent: int) -> int:
+    return min(drop.size, transfer.first + max(0, min(sent, transfer.length)))

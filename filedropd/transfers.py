@@ -1,0 +1,165 @@
+"""The transfers that run in this daemon: how far each is, and how to end it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
+
+from filedropd.claims.asking import Progress
+from filedropd.deferreds import Happening
+from filedropd.errors import ClientGone
+from filedropd.interfaces import Fronted
+from filedropd.model import Outcome, Transfer
+
+if TYPE_CHECKING:
+    from filedropd.interfaces import Exchange, Settlement
+
+
+class Sending:
+    """One transfer and the answer that it fills: an :class:`~filedropd.interfaces.Exchange` that sends what is reserved.
+
+    :param transfer: as it was begun.
+    :param reserve: reserves the next stride, durably; returns ``None`` where the transfer must be aborted.
+    :param blob: the name of the blob whose bytes it sends; without it, nobody else can send them.
+    :ivar awaited: all was sent or it broke off, and what became of it is about to be known and written down.
+    :ivar handed_over: somebody else sends it, and will tell when he is done.
+    :ivar over: it was written down.
+    """
+
+    def __init__(
+        self,
+        transfer: Transfer,
+        exchange: Exchange,
+        reserve: Callable[[], Awaitable[Transfer | None]],
+        blob: str = "",
+    ) -> None:
+        self.id = transfer.id
+        self.blob = blob
+        self.awaited = False
+        self.handed_over = False
+        self.over = Happening()
+        self._exchange = exchange
+        self._reserve = reserve
+        self._length = transfer.length
+        self._reserved = transfer.reserved
+        self._sent = 0
+        self._begun = False
+        self._aborted = False
+        self._when_aborted: list[Callable[[], None]] = []
+
+    @property
+    def progress(self) -> Progress:
+        """How far it is."""
+        return Progress(acknowledged=self._exchange.acknowledged(), settling=self.awaited)
+
+    @property
+    def given(self) -> Outcome:
+        """What can be said of it when nothing is known of what became of what was sent."""
+        return Outcome(acknowledged=0, sent=self._sent, begun=self._begun, complete=False)
+
+    async def send(self, data: bytes) -> None:
+        """See Exchange; what is not reserved yet is reserved first."""
+        while data:
+            if self._sent >= self._reserved:
+                await self._reserve_more()
+            piece = data[: self._reserved - self._sent]
+            self._begun = True
+            self._sent += len(piece)
+            await self._exchange.send(piece)
+            data = data[len(piece) :]
+
+    async def _reserve_more(self) -> None:
+        transfer = await self._reserve()
+        if transfer is None:
+            self.abort()
+            raise ClientGone
+        self._reserved = transfer.reserved
+
+    async def reserve_all(self) -> bool:
+        """See :class:`~filedropd.interfaces.Handing`."""
+        exchange = self._exchange
+        if not (self.blob and isinstance(exchange, Fronted) and exchange.fronted):
+            return False
+        while self._reserved < self._length:
+            transfer = await self._reserve()
+            if transfer is None:
+                return False
+            self._reserved = transfer.reserved
+        return True
+
+    async def hand_over(self, uri: str) -> Settlement:
+        """See :class:`~filedropd.interfaces.Handing`."""
+        if not isinstance(self._exchange, Fronted):
+            raise TypeError("there is nobody to hand it over to")
+        self.awaited = self.handed_over = self._begun = True
+        self._sent = self._length
+        try:
+            return await self._exchange.hand_over(uri)
+        except ClientGone:
+            self._sent, self._begun = 0, False
+            raise
+
+    def when_aborted(self, call: Callable[[], None]) -> None:
+        """See :class:`~filedropd.interfaces.Handing`."""
+        self._when_aborted.append(call)
+
+    async def settle(self) -> Settlement:
+        """See Exchange."""
+        self.awaited = self._begun = True
+        return await self._exchange.settle()
+
+    def acknowledged(self) -> int:
+        """See Exchange."""
+        return self._exchange.acknowledged()
+
+    async def confirmed(self) -> bool:
+        """See Exchange."""
+        return await self._exchange.confirmed()
+
+    def abort(self) -> None:
+        """See Exchange; a second call does nothing."""
+        if not self._aborted:
+            self._aborted = True
+            if not self.handed_over:  # the connection is not the recipient's, and may be another's by now
+                self._exchange.abort()
+            for call in self._when_aborted:
+                call()
+
+
+class Transfers:
+    """All of them."""
+
+    def __init__(self) -> None:
+        self._of: dict[bytes, dict[str, Sending]] = {}
+
+    def __len__(self) -> int:
+        return sum(map(len, self._of.values()))
+
+    def ids(self) -> frozenset[str]:
+        """Return the ids of those whose end is not written down."""
+        return frozenset(id for transfers in self._of.values() for id in transfers)  # noqa: A001 - its name
+
+    def add(self, key: bytes, sending: Sending) -> None:
+        """Take note of a transfer of the drop stored as ``key``."""
+        self._of.setdefault(key, {})[sending.id] = sending
+
+    def remove(self, key: bytes, sending: Sending) -> None:
+        """Forget a transfer whose end is written down."""
+        transfers = self._of.get(key, {})
+        transfers.pop(sending.id, None)
+        if not transfers:
+            self._of.pop(key, None)
+        sending.over.happen()
+
+    def of(self, key: bytes) -> list[Sending]:
+        """Return those of a drop, in the order in which they began."""
+        return list(self._of.get(key, {}).values())
+
+    def progress(self, key: bytes) -> Mapping[str, Progress]:
+        """Return how far those of a drop are, by their ids."""
+        return {id: sending.progress for id, sending in self._of.get(key, {}).items()}  # noqa: A001 - its name
+
+    def abort(self, key: bytes) -> None:
+        """Break off all those of a drop."""
+        for sending in self.of(key):
+            sending.abort()

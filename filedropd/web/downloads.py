@@ -1,0 +1,224 @@
+"""A link: the page that says what it is, the claim that its button opens, and the bytes.
+
+People, and programs that preview for them, are shown the page; other programs get the file, and so does
+whoever shows the token of a claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Concatenate, Final, ParamSpec
+from urllib.parse import parse_qs
+
+from filedropd import errors
+from filedropd.claims.asking import Recipient
+from filedropd.drops import Drops, Visit
+from filedropd.http.disposition import attachment
+from filedropd.http.interfaces import Refusal
+from filedropd.http.multipart import Field, is_form, read_form
+from filedropd.http.ranges import Selection, not_modified, select
+from filedropd.http.request import Request
+from filedropd.model import Drop, Touch
+from filedropd.passwords import candidate
+from filedropd.tokens import Token
+from filedropd.web import fields, recipients
+from filedropd.web.answers import HTML, answer
+from filedropd.web.links import Links
+from filedropd.web.pages import POLICY, Pages
+from filedropd.web.previewers import previewer
+from filedropd.web.problems import refusal
+
+P = ParamSpec("P")
+
+# A file is somebody else's content under our name: it is saved, never shown (RFC 6266, CSP 3).
+_FILE_FIELDS: Final = {
+    "Accept-Ranges": "bytes",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex",
+}
+# The link is a secret that goes nowhere else, and the form must tell us where it comes from.
+_PAGE_FIELDS: Final = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": POLICY,
+    "Referrer-Policy": "same-origin",
+    "Vary": "Accept, User-Agent, Cookie",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex",
+}
+#: A challenge that no browser has a dialogue for: the page itself asks for the password.
+_ON_THE_PAGE: Final = 'Form realm="filedropd"'
+#: Bytes that the form of the page may have.
+_MAX_FORM: Final = 64 * 1024
+
+
+class Downloads:
+    """Answers requests for links."""
+
+    def __init__(self, drops: Drops, links: Links, pages: Pages) -> None:
+        self._drops = drops
+        self._links = links
+        self._pages = pages
+
+    # -- GET, HEAD --------------------------------------------------------------------------------
+
+    async def download(self, request: Request, id: str) -> None:  # noqa: A002 - the route's own word
+        """``GET``, ``HEAD {api}/file/<id>``: the bytes, once, or the page. HEAD says what GET would, and takes nothing."""
+        await self._for_people(request, self._download, id)
+
+    async def _download(self, request: Request, id: str) -> None:  # noqa: A002 - the route's own word
+        recipient = self._recipient(request, self._links.token(request, id))
+        if recipients.wants_page(request) and not await self._drops.claimed(recipient):
+            await self._page(request, recipient)
+            return
+        visit = await self._drops.look(recipient, fields.download_password(request))
+        drop = visit.drop
+        if not_modified(drop.etag, request.header("If-None-Match")):
+            request.setResponseCode(304)
+            request.setHeader("ETag", drop.etag)
+            request.setHeader("Cache-Control", _FILE_FIELDS["Cache-Control"])
+            request.finish()
+        elif request.method == b"HEAD":
+            # RFC 9110 section 14.2: Range is for GET alone.
+            await self._drops.peek(visit, 0, drop.size)
+            _describe(request, drop, select(drop.size, drop.etag, None, None))
+            request.finish()
+        else:
+            await self._deliver(request, visit)
+
+    async def _deliver(self, request: Request, visit: Visit) -> None:
+        drop = visit.drop
+        selection = select(drop.size, drop.etag, request.header("Range"), request.header("If-Range"))
+
+        def begin(claim: Token) -> None:
+            _describe(request, drop, selection)
+            self._show(request, visit.recipient.link, claim)
+
+        await self._drops.deliver(visit, selection.first, selection.length, request, begin)
+        request.finish()
+
+    async def _page(self, request: Request, recipient: Recipient) -> None:
+        drop = await self._drops.view(recipient.link)
+        if request.method == b"GET":
+            who = previewer(request.header("User-Agent"))
+            await self._drops.touched(drop, Touch.OPENED if who is None else Touch.PREVIEWED, who)
+        self._show_page(request, drop, recipient.link)
+
+    def _show_page(self, request: Request, drop: Drop, link: Token, *, wrong_password: bool = False) -> None:
+        page = self._pages.download(
+            drop, self._links.path(link), link=self._links.url(request, link), wrong_password=wrong_password
+        )
+        _set(request, _PAGE_FIELDS)
+        if wrong_password:
+            request.setHeader("WWW-Authenticate", _ON_THE_PAGE)
+        answer(request, 401 if wrong_password else 200, HTML, page)
+
+    # -- POST -------------------------------------------------------------------------------------
+
+    async def claim(self, request: Request, id: str) -> None:  # noqa: A002 - the route's own word
+        """``POST {api}/file/<id>``: the page's button. Opens a claim and leads to the bytes (303) with its token."""
+        await self._for_people(request, self._claim, id)
+
+    async def _claim(self, request: Request, id: str) -> None:  # noqa: A002 - the route's own word
+        recipient = self._recipient(request, self._links.token(request, id))
+        given = await _form_password(request)
+        if not recipients.same_origin(request, self._links.url(request, recipient.link)):
+            # Another site's page: whoever it sent here decides on ours.
+            await self._page(request, recipient)
+            return
+        password = fields.download_password(request) if given is None else candidate(given)
+        try:
+            visit = await self._drops.look(recipient, password)
+        except errors.PasswordRequired:
+            if not recipients.reads_pages(request):
+                raise
+            self._show_page(request, await self._drops.view(recipient.link), recipient.link, wrong_password=True)
+            return
+        token = await self._drops.claim(visit)
+        self._show(request, recipient.link, token)
+        request.setResponseCode(303)
+        request.setHeader("Location", f"{self._links.url(request, recipient.link)}?claim={token.text}")
+        request.setHeader("Cache-Control", "no-store")
+        request.setHeader("Content-Length", "0")
+        request.finish()
+
+    # -- both -------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _recipient(request: Request, link: Token) -> Recipient:
+        return Recipient(link=link, token=recipients.claim_token(request), source=recipients.source(request))
+
+    def _show(self, request: Request, link: Token, claim: Token) -> None:
+        """Give the claim's token to whoever is answered (rule R)."""
+        secure = self._links.url(request, link).startswith("https:")
+        request.setHeader(recipients.FIELD, claim.text)
+        request.setHeader("Set-Cookie", recipients.cookie(claim, self._links.path(link), secure=secure))
+
+    async def _for_people(
+        self,
+        request: Request,
+        act: Callable[Concatenate[Request, P], Awaitable[None]],
+        *arguments: P.args,
+        **named: P.kwargs,
+    ) -> None:
+        """Do ``act``; what goes wrong is told to a person's browser as a page."""
+        try:
+            await act(request, *arguments, **named)
+        except errors.FiledropError as error:
+            if request.startedWriting or not recipients.reads_pages(request):
+                raise
+            self._show_problem(request, error)
+
+    def _show_problem(self, request: Request, error: errors.FiledropError) -> None:
+        refused: Refusal = refusal(error)
+        for name, values in refused.headers.getAllRawHeaders():
+            request.responseHeaders.setRawHeaders(name, values)
+        _set(request, _PAGE_FIELDS)
+        retry_after = getattr(error, "retry_after", None)
+        page = self._pages.problem(refused.code, refused.reason.decode("ascii"), error.detail, retry_after=retry_after)
+        answer(request, refused.code, HTML, page)
+
+
+def _describe(request: Request, drop: Drop, selection: Selection) -> None:
+    """Write the head of a download."""
+    _set(request, _FILE_FIELDS)
+    request.setHeader("Content-Type", drop.content_type)
+    request.setHeader("Content-Disposition", attachment(drop.name))
+    request.setHeader("ETag", drop.etag)
+    request.setHeader("Content-Length", str(selection.length))
+    if selection.partial:
+        request.setResponseCode(206)
+        request.setHeader("Content-Range", selection.content_range)
+
+
+def _set(request: Request, names: dict[str, str]) -> None:
+    for name, value in names.items():
+        request.setHeader(name, value)
+
+
+async def _form_password(request: Request) -> str | None:
+    """Return the password in a form's body, whichever way the form is encoded; ``None`` where there is none.
+
+    :raises TooLarge: it is more than a form for a password can be.
+    """
+    if (request.body.length or 0) > _MAX_FORM:
+        raise errors.TooLarge(_MAX_FORM)
+    content_type = request.header("Content-Type") or ""
+    found: str | None = None
+    if is_form(content_type):
+        async for part in read_form(request.body, content_type, "file"):
+            if isinstance(part, Field) and part.name == "password":
+                found = part.value
+        return found or None
+    body = b""
+    async for piece in request.body:
+        body += piece
+        if len(body) > _MAX_FORM:
+            raise errors.TooLarge(_MAX_FORM)
+    if content_type.partition(";")[0].strip().lower() != "application/x-www-form-urlencoded":
+        return None
+    given = parse_qs(body.decode("utf-8", "surrogateescape"), keep_blank_values=True, errors="surrogateescape")
+    return given.get("password", [""])[-1] or None

@@ -1,0 +1,112 @@
+"""What became of a drop, for its owner: as JSON, and as Server-Sent Events."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from typing import Final
+
+from filedropd import spans
+from filedropd.claims.ledger import Ledger
+from filedropd.drops import Drops, Standing
+from filedropd.errors import ClientGone
+from filedropd.http.request import Request
+from filedropd.model import Claim, DropState, Event
+from filedropd.tokens import Token
+from filedropd.web import fields
+from filedropd.web.answers import JSON, answer, as_json, moment
+from filedropd.web.links import Links
+
+EVENT_STREAM: Final = "text/event-stream"
+
+
+class Statuses:
+    """Answers an owner."""
+
+    def __init__(self, drops: Drops, links: Links) -> None:
+        self._drops = drops
+        self._links = links
+
+    async def status(self, request: Request, id: str) -> None:  # noqa: A002 - the route's own word
+        """``GET {api}/file/<id>/status``: what became of a drop; with ``Accept: text/event-stream`` as it happens."""
+        link = self._links.token(request, id)
+        owner = fields.owner_token(request)
+        if request.method == b"GET" and fields.accepts(request, EVENT_STREAM):
+            await self._stream(request, link, owner)
+        else:
+            standing = await self._drops.status(link, owner)
+            answer(request, 200, JSON, as_json(told(link, standing)))
+
+    async def _stream(self, request: Request, link: Token, owner: Token | None) -> None:
+        """Send the status as an event, and again whenever it changes; end when the drop is finished."""
+        standings = await self._drops.watch(link, owner)
+        request.setHeader("Content-Type", EVENT_STREAM)
+        request.setHeader("Cache-Control", "no-store")
+        request.setHeader("X-Content-Type-Options", "nosniff")
+        # A proxy that gathers answers would tell the owner everything at the end.
+        request.setHeader("X-Accel-Buffering", "no")
+        try:
+            async with aclosing(standings):
+                async for standing in standings:
+                    await request.push(_event(link, standing))
+        except ClientGone:
+            return
+        request.finish()
+
+
+def _event(link: Token, standing: Standing | None) -> bytes:
+    """Return an event as the HTML standard has it (section 9.2); a comment where there is nothing to say."""
+    if standing is None:
+        return b":\n\n"
+    return b"event: status\nid: %d\ndata: %s\n" % (standing.ledger.drop.touches, as_json(told(link, standing)))
+
+
+def told(link: Token, standing: Standing) -> dict[str, object]:
+    """Return what an owner is told. A claim is told by its number: its id is half of its token."""
+    drop = standing.ledger.drop
+    gone = drop.state is not DropState.AVAILABLE
+    return {
+        "id": link.text,
+        "name": drop.name,
+        "size": drop.size,
+        "state": (DropState.GONE if gone else DropState.AVAILABLE).value,
+        "reason": drop.reason.value if drop.reason is not None else None,
+        "created_at": moment(drop.created_at),
+        "expires_at": moment(drop.expires_at),
+        "gone_at": moment(drop.gone_at),
+        "downloads": drop.downloads,
+        "delivered": drop.delivered,
+        "claims": [_claim(claim, standing.ledger) for claim in standing.ledger.claims],
+        "events": [_happened(event) for event in standing.history],
+    }
+
+
+def _claim(claim: Claim, ledger: Ledger) -> dict[str, object]:
+    running = ledger.running(claim)
+    arrived = [
+        spans.of(transfer.first, transfer.first + (transfer.length if transfer.settled else transfer.acknowledged))
+        for transfer in ledger.of(claim)
+    ]
+    handed = spans.union(claim.handed, *(transfer.handed for transfer in running))
+    size = ledger.drop.size
+    waits = claim.state.live and not running
+    return {
+        "number": claim.number,
+        "state": claim.state.value,
+        "opened_at": moment(claim.opened_at),
+        "ended_at": moment(claim.ended_at),
+        "until": moment(claim.until) if waits else None,
+        "transfers": len(running),
+        "handed_out": min(size, spans.size(handed)),
+        "acknowledged": min(size, spans.size(spans.union(claim.confirmed, *arrived))),
+    }
+
+
+def _happened(event: Event) -> dict[str, object]:
+    happened = {
+        "at": moment(event.at),
+        "event": event.touch.value,
+        "claim": event.claim,
+        "byte": event.offset,
+        "by": event.who,
+    }
+    return {name: value for name, value in happened.items() if value is not None}

@@ -1,0 +1,84 @@
+"""What came of the cases, for people, for pages and for programs."""
+
+from __future__ import annotations
+
+import collections
+import json
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from tests.conformance.case import Case
+from tests.conformance.catalogue import THEMES
+from tests.conformance.running import Outcome, Result
+
+#: Characters of what was seen that are shown in a table.
+_SHOWN: Final = 300
+
+
+def table(outcomes: Sequence[Outcome]) -> str:
+    """Return a table for a terminal, and a line that counts."""
+    width = max((len(outcome.case.name) for outcome in outcomes), default=0)
+    lines = [f"{'case':<{width}}  {'result':<8} {'seconds':>7}  seen"]
+    for outcome in outcomes:
+        seconds = "" if outcome.result is Result.NOT_RUN else f"{outcome.seconds:.1f}"
+        lines.append(
+            f"{outcome.case.name:<{width}}  {outcome.result.value:<8} {seconds:>7}  {shortened(outcome.seen)}".rstrip()
+        )
+    return "\n".join([*lines, "", counts(outcomes)])
+
+
+def shortened(seen: str) -> str:
+    """Return what was seen as one line: of something long its beginning and its end."""
+    line = " ".join(seen.split())
+    return line if len(line) <= _SHOWN else f"{line[: _SHOWN // 3]} … {line[-2 * _SHOWN // 3 :]}"
+
+
+def counts(outcomes: Sequence[Outcome]) -> str:
+    """Return how many passed, failed, and were not run."""
+    by_result = collections.Counter(outcome.result for outcome in outcomes)
+    text = f"{by_result[Result.PASSED]} passed, {by_result[Result.FAILED]} failed"
+    not_run = by_result[Result.NOT_RUN]
+    return text + (f", {not_run} not run" if not_run else "")
+
+
+def row(case: Case) -> str:
+    """Return a case's row in Markdown, all but its result."""
+    cells = (f"`{case.name}`", case.promise, case.means)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def markdown(results: Mapping[str, str]) -> str:
+    """Return a table for each theme, with the results of cases by name."""
+    lines: list[str] = []
+    for theme in THEMES:
+        lines += [f"### {theme.title}", "", "| case | what is promised | what it means for you | result |"]
+        lines += ["|---|---|---|---|"]
+        lines += [f"{row(case)} {results.get(case.name, '')} |" for case in theme.cases]
+        lines += [""]
+    return "\n".join(lines).rstrip()
+
+
+def results(outcomes: Sequence[Outcome]) -> dict[str, str]:
+    """Return in a word or two what came of each."""
+    return {
+        outcome.case.name: f"not run: {outcome.seen}" if outcome.result is Result.NOT_RUN else outcome.result.value
+        for outcome in outcomes
+    }
+
+
+def as_json(outcomes: Sequence[Outcome]) -> str:
+    """Return all of it for programs."""
+    themes = {case.name: theme.title for theme in THEMES for case in theme.cases}
+    told = [
+        {
+            "case": outcome.case.name,
+            "theme": themes[outcome.case.name],
+            "promise": outcome.case.promise,
+            "means": outcome.case.means,
+            "result": outcome.result.value,
+            "seconds": round(outcome.seconds, 3),
+            "seen": outcome.seen,
+        }
+        for outcome in outcomes
+    ]
+    return json.dumps(told, ensure_ascii=False, indent=2) + "\n"

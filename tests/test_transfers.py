@@ -1,0 +1,200 @@
+"""Transfers: what is sent is reserved before, and one that is refused more is broken off."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from filedropd.claims.asking import Progress
+from filedropd.errors import ClientGone, Unavailable
+from filedropd.model import Outcome, Transfer
+from filedropd.transfers import Sending, Transfers
+from tests.support import Recipient
+
+KEY = b"k" * 32
+
+
+def transfer(*, id: str = "t", reserved: int = 10, length: int = 100) -> Transfer:  # noqa: A002 - its name
+    """Return a transfer of which so much is reserved."""
+    return Transfer(id=id, claim="c", first=0, length=length, reserved=reserved)
+
+
+class SendingTests(SynchronousTestCase):
+    """One transfer, and the answer that it fills."""
+
+    def setUp(self) -> None:
+        self.recipient = Recipient()
+        #: What comes of asking for more, in turn; and how much had been sent when it was asked for.
+        self.reservations: list[Transfer | Exception | None] = []
+        self.asked: list[int] = []
+        self.sending = Sending(transfer(), self.recipient, self.reserve)
+
+    async def reserve(self) -> Transfer | None:
+        """Reserve more, or not."""
+        self.asked.append(len(self.recipient.received))
+        more = self.reservations.pop(0)
+        if isinstance(more, Exception):
+            raise more
+        return more
+
+    def begun(self, work: Coroutine[Any, Any, Any]) -> Deferred[Any]:
+        """Begin ``work``."""
+        return Deferred.fromCoroutine(work)
+
+    def test_reserved(self):
+        """What is reserved is sent without asking."""
+        for _ in range(2):
+            self.successResultOf(self.begun(self.sending.send(b"12345")))
+        self.assertEqual((b"1234512345", []), (bytes(self.recipient.received), self.asked))
+
+    def test_more(self):
+        """Beyond that more is reserved before it is sent, and a piece is cut where that ends."""
+        self.reservations = [transfer(reserved=12), transfer(reserved=100)]
+        self.successResultOf(self.begun(self.sending.send(bytes(range(30)))))
+        self.assertEqual((bytes(range(30)), [10, 12]), (bytes(self.recipient.received), self.asked))
+        self.assertEqual(3, self.recipient.sends)
+
+    def test_waits(self):
+        """While it is not known to be reserved nothing of it is sent."""
+        gate: Deferred[None] = Deferred()
+
+        async def reserve() -> Transfer:
+            await gate
+            return transfer(reserved=100)
+
+        sending = Sending(transfer(), self.recipient, reserve)
+        sent = self.begun(sending.send(bytes(30)))
+        self.assertNoResult(sent)
+        self.assertEqual(10, len(self.recipient.received))
+        gate.callback(None)
+        self.successResultOf(sent)
+        self.assertEqual(30, len(self.recipient.received))
+
+    def test_refused(self):
+        """Where no more is to be had the answer is broken off, as if the client had left."""
+        self.reservations = [None]
+        self.failureResultOf(self.begun(self.sending.send(bytes(30))), ClientGone)
+        self.assertEqual((10, True), (len(self.recipient.received), self.recipient.aborted))
+
+    def test_not_known(self):
+        """An error comes out, and nothing more is sent."""
+        self.reservations = [Unavailable("away")]
+        self.failureResultOf(self.begun(self.sending.send(bytes(30))), Unavailable)
+        self.assertEqual(10, len(self.recipient.received))
+
+    def test_nothing(self):
+        """To send nothing asks for nothing and begins nothing."""
+        self.successResultOf(self.begun(self.sending.send(b"")))
+        self.assertEqual(([], False), (self.asked, self.sending.given.begun))
+
+    def test_given(self):
+        """What can be said without knowing more is what was given to be sent, be it that nothing of it left."""
+        self.assertEqual(Outcome(acknowledged=0, sent=0, begun=False, complete=False), self.sending.given)
+        self.successResultOf(self.begun(self.sending.send(b"1234")))
+        self.assertEqual(Outcome(acknowledged=0, sent=4, begun=True, complete=False), self.sending.given)
+
+    def test_given_counts_what_is_out(self):
+        """A piece counts from when it is given, not from when the next one is wanted."""
+        self.recipient.hold_sends()
+        self.begun(self.sending.send(b"1234"))
+        self.assertEqual((4, True), (self.sending.given.sent, self.sending.given.begun))
+
+    def test_progress(self):
+        """How far it is is what the recipient's machine has; once it settles that is said, too."""
+        self.recipient.taken = 7
+        self.assertEqual(Progress(acknowledged=7, settling=False), self.sending.progress)
+        self.recipient.hold_settle()
+        settled = self.begun(self.sending.settle())
+        self.assertEqual(
+            (Progress(acknowledged=7, settling=True), True), (self.sending.progress, self.sending.given.begun)
+        )
+        self.recipient.go_on()
+        self.assertTrue(self.successResultOf(settled).complete)
+
+    def test_abort_once(self):
+        """It is broken off once, whoever wants it."""
+        aborts: list[None] = []
+        self.recipient.abort = lambda: aborts.append(None)  # type: ignore[method-assign]
+        for _ in range(3):
+            self.sending.abort()
+        self.assertEqual(1, len(aborts))
+
+    def test_confirmed(self):
+        """What follows comes from the connection."""
+        for kept in (True, False):
+            recipient = Recipient(quiet=True)
+            confirmed = self.begun(Sending(transfer(), recipient, self.reserve).confirmed())
+            self.assertNoResult(confirmed)
+            (recipient.close if kept else recipient.reset)()
+            self.assertEqual(kept, self.successResultOf(confirmed))
+
+
+class TransfersTests(SynchronousTestCase):
+    """All of them."""
+
+    def setUp(self) -> None:
+        self.transfers = Transfers()
+        self.recipients = [Recipient() for _ in range(3)]
+        self.sendings = [Sending(transfer(id=f"t{n}"), each, self.none) for n, each in enumerate(self.recipients)]
+
+    async def none(self) -> None:
+        """Reserve nothing."""
+
+    def test_of(self):
+        """Those of a drop are known, in the order in which they began, until they end."""
+        for sending in self.sendings[:2]:
+            self.transfers.add(KEY, sending)
+        self.transfers.add(b"other", self.sendings[2])
+        self.assertEqual((self.sendings[:2], 3), (self.transfers.of(KEY), len(self.transfers)))
+        self.transfers.remove(KEY, self.sendings[0])
+        self.assertEqual((self.sendings[1:2], 2), (self.transfers.of(KEY), len(self.transfers)))
+
+    def test_nothing_stays(self):
+        """Of drops of which nothing runs nothing is kept."""
+        for _ in range(2):
+            self.transfers.add(KEY, self.sendings[0])
+            self.transfers.remove(KEY, self.sendings[0])
+        self.assertEqual(({}, []), (self.transfers._of, self.transfers.of(KEY)))
+
+    def test_progress(self):
+        """How far they are is told by their ids."""
+        self.recipients[1].taken = 5
+        for sending in self.sendings[:2]:
+            self.transfers.add(KEY, sending)
+        expected = {"t0": Progress(acknowledged=0, settling=False), "t1": Progress(acknowledged=5, settling=False)}
+        self.assertEqual(expected, self.transfers.progress(KEY))
+        self.assertEqual({}, self.transfers.progress(b"other"))
+
+    def test_over(self):
+        """Whoever waits for the end of one is told when it is written down, and not when it is about to be."""
+        clock = Clock()
+        self.transfers.add(KEY, self.sendings[0])
+        over = Deferred.fromCoroutine(self.sendings[0].over.within(clock, 1))
+        self.sendings[0].awaited = True
+        self.assertNoResult(over)
+        self.transfers.remove(KEY, self.sendings[0])
+        self.assertTrue(self.successResultOf(over))
+
+    def test_abort(self):
+        """All those of a drop can be broken off, and no others."""
+        for sending in self.sendings[:2]:
+            self.transfers.add(KEY, sending)
+        self.transfers.add(b"other", self.sendings[2])
+        self.transfers.abort(KEY)
+        self.assertEqual([True, True, False], [recipient.aborted for recipient in self.recipients])
+
+    def test_ends_while_aborted(self):
+        """One that ends at once when it is broken off does not spare the others."""
+        for sending in self.sendings:
+            self.transfers.add(KEY, sending)
+        for recipient, sending in zip(self.recipients, self.sendings, strict=True):
+            self._end_at_abort(recipient, sending)
+        self.transfers.abort(KEY)
+        self.assertEqual(0, len(self.transfers))
+
+    def _end_at_abort(self, recipient: Recipient, sending: Sending) -> None:
+        recipient.abort = lambda: self.transfers.remove(KEY, sending)  # type: ignore[method-assign]
