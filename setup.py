@@ -29,6 +29,8 @@ setup(
         "argon2-cffi>=25.1",
         "crawler-user-agents>=1.67",
         "prometheus-client>=0.22,<1",
+        "psycopg2-binary>=2.9.10,<3",
+        "txpostgres>=1.7,<1.8",
         "txredisapi>=1.6,<1.7",
         "zope.interface>=7",
     ],

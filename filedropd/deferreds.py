@@ -90,6 +90,13 @@ class Happening:
         for waiter in waiting:
             waiter.callback(True)
 
+    async def wait(self) -> None:
+        """Wait until it happens."""
+        if not self._happened:
+            waiter: Deferred[bool] = Deferred(canceller=self._waiting.remove)
+            self._waiting.append(waiter)
+            await waiter
+
     async def within(self, clock: IReactorTime, seconds: float) -> bool:
         """Wait until it happens, ``seconds`` at most; tell whether it did."""
         if self._happened:

@@ -24,9 +24,11 @@ from filedropd.claims.ending import confirm, end
 from filedropd.claims.ledger import Ledger
 from filedropd.claims.policy import Policy
 from filedropd.deferreds import Gathering, background, shielded
-from filedropd.errors import Gone, Locked, NotFound, OwnerRequired, PasswordRequired
-from filedropd.model import Drop, Event, Outcome, Touch, Transfer
+from filedropd.errors import Gone, InsufficientStorage, Locked, NotFound, OwnerRequired, PasswordRequired, Unavailable
+from filedropd.interfaces import StillSending
+from filedropd.model import NOTHING_SENT, Drop, Event, Outcome, Touch, Transfer
 from filedropd.passwords import IMPOSSIBLE, Passwords
+from filedropd.recording import Recording
 from filedropd.tokens import Randomness, Token, claim_token, random_name, short
 from filedropd.transfers import Sending, Transfers
 from filedropd.upload import Receipt, Terms, Upload
@@ -34,11 +36,15 @@ from filedropd.watching import Watches
 
 if TYPE_CHECKING:
     from filedropd.interfaces import Exchange, IBlobs, ICache, IDelivery, IIncomingBlob, IRecords
-    from filedropd.ledgers import Ledgers
+    from filedropd.ledgers import Ledgers, TimedRule
+    from filedropd.limiter import Limiter
+    from filedropd.metrics import Metrics
     from filedropd.reaper import Reaper
 
 #: Seconds for which a request waits for a claim that is settling.
 SETTLING: Final = 1.5
+#: Seconds after which a transfer that somebody else sends is superseded: until then it may turn out to be over.
+HANDED_OVER: Final = 0.5
 #: Seconds after which a client that met somebody else's download may ask again.
 LOCKED_RETRY: Final = 5
 #: Seconds after which one may ask again who met bytes of his own that are on their way, or an outcome that takes long.
@@ -114,6 +120,8 @@ class Drops:
         passwords: Passwords,
         reaper: Reaper,
         transfers: Transfers,
+        limiter: Limiter,
+        metrics: Metrics,
         rules: Rules,
         clock: IReactorTime,
         now: Callable[[], float],
@@ -128,14 +136,24 @@ class Drops:
         self._passwords = passwords
         self._reaper = reaper
         self._transfers = transfers
+        self._limiter = limiter
+        self._metrics = metrics
         self._clock = clock
         self._now = now
         self._randomness = randomness
+        self._recording = Recording(ledgers, clock)
         self._watches = Watches()
         self._work = Gathering()
         ledgers.tell(self._watches.tell)
 
     # -- in ---------------------------------------------------------------------------------------
+
+    async def admit(self, client: str | None) -> None:
+        """Return if ``client`` may upload now.
+
+        :raises TooManyRequests: he has done so too often.
+        """
+        await self._limiter.before_upload(client)
 
     def upload(self) -> Upload:
         """Begin an upload, as an async context manager that leaves nothing behind unless it is kept."""
@@ -163,14 +181,20 @@ class Drops:
 
     async def _commit(self, drop: Drop, incoming: IIncomingBlob) -> None:
         with self._work:
-            await self._records.insert(drop)
+            try:
+                await self._records.insert(drop)
+            except Unavailable:
+                # Whether the row is there is not known: nobody has the link, so it is to be ended.
+                self._undo(drop.key, _taken_back)
+                raise
             try:
                 await incoming.publish()
             except BaseException:
-                # The row is there and its bytes are not where it says: nobody has the link, end it.
-                await self._ledgers.change(drop.key, lambda ledger, now, _: (revoked(ledger, now), None))
+                # The row is there and its bytes are not where it says.
+                await self._ledgers.change(drop.key, _taken_back)
                 raise
             self._reaper.expect(drop.due_at)
+            self._metrics.kept(drop.size)
             self._log.info("drop {drop} kept, {size} bytes", drop=short(drop.key), size=drop.size)
 
     # -- looking ----------------------------------------------------------------------------------
@@ -196,13 +220,14 @@ class Drops:
         ledger = await self._ledgers.read(recipient.link.key)
         return ledger is not None and recipient.shown(ledger) is not None
 
-    async def look(self, recipient: Recipient, password: bytes | None) -> Visit:
+    async def look(self, recipient: Recipient, password: bytes | None, *, client: str | None = None) -> Visit:
         """Let somebody in who shows ``password``, or the token of a claim of his, which stands for it (rule G).
 
         :raises NotFound: it was never there, or is forgotten.
         :raises Gone: it was there, and this is nobody who has a claim left on it.
         :raises PasswordRequired: it has another password, or none was shown; the two take the same time.
             What no password can be is refused without a hash.
+        :raises TooManyRequests: ``client``, or too many others, have tried too often.
         """
         drop = await self._there(recipient.link)
         if drop.finished:
@@ -217,13 +242,26 @@ class Drops:
             reason = drop.gone(self._now())
             if reason is not None and (drop.finished or not recipient.own(ledger)):
                 raise Gone(reason.value)
-        if (
-            drop.password is not None
-            and not claimed
-            and (password == IMPOSSIBLE or not await self._passwords.verify(password, drop.password))
-        ):
-            raise PasswordRequired
+        if drop.password is not None and not claimed:
+            await self._check_password(drop.key, drop.password, password, client)
         return Visit(drop=drop, recipient=recipient, claimed=claimed)
+
+    async def _check_password(self, key: bytes, stored: str, password: bytes | None, client: str | None) -> None:
+        if password == IMPOSSIBLE:
+            raise PasswordRequired
+        if password is None:  # no guess, and it takes as long as a wrong one
+            await self._passwords.verify(None, stored)
+            raise PasswordRequired
+        await self._limiter.before_password(key, client)
+        try:
+            right = await self._passwords.verify(password, stored)
+        except Unavailable:
+            await shielded(self._limiter.password_untried(key, client))
+            raise
+        if not right:
+            self._metrics.password_failures.inc()
+            raise PasswordRequired
+        await shielded(self._limiter.password_right(key, client))
 
     async def peek(self, visit: Visit, first: int, length: int) -> None:
         """Return if these bytes could be had now. Takes nothing and waits for nobody.
@@ -375,23 +413,36 @@ class Drops:
             granted = await self._grant(visit, self._wish(visit, first, length))
             if granted.transfer is None:
                 raise RuntimeError("bytes were asked for")
-            sending = Sending(granted.transfer, exchange, partial(self._reserve, key, granted.transfer.id))
+            reserve = partial(self._reserve, key, granted.transfer.id)
+            sending = Sending(granted.transfer, exchange, reserve, visit.drop.blob)
+            token = claim_token(visit.recipient.link, granted.claim.id)
             self._transfers.add(key, sending)
-            outcome: Outcome | None = None
             try:
-                blob = await self._blobs.open(visit.drop.blob)
-                try:
-                    begin(claim_token(visit.recipient.link, granted.claim.id))
-                    outcome = await self._delivery.deliver(blob, first, length, sending)
-                finally:
-                    blob.close()
-            except FileNotFoundError:  # the drop may have ended since it was claimed
-                await self._check_gone(await self._found(key))
+                outcome = await self._handed_over(visit, first, length, sending, partial(begin, token))
+            except StillSending:  # the daemon stops: its next start learns, or presumes, what became of it
+                self._transfers.remove(key, sending)
+                return
+            except BaseException:
+                await self._end(key, sending, sending.given)
                 raise
-            finally:
-                await self._end(key, sending, sending.given if outcome is None else outcome)
+            await self._end(key, sending, outcome)
             if outcome.quiet:
                 background(self._confirm(key, sending), "what follows a download")
+
+    async def _handed_over(
+        self, visit: Visit, first: int, length: int, sending: Sending, begin: Callable[[], None]
+    ) -> Outcome:
+        """Hand bytes over, and return what became of them."""
+        try:
+            blob = await self._blobs.open(visit.drop.blob)
+        except FileNotFoundError:  # the drop may have ended since it was claimed
+            await self._check_gone(await self._found(visit.drop.key))
+            raise
+        try:
+            begin()
+            return await self._delivery.deliver(blob, first, length, sending)
+        finally:
+            blob.close()
 
     def _wish(self, visit: Visit, first: int, length: int, *, claim_only: bool = False) -> Wish:
         return Wish(
@@ -408,7 +459,12 @@ class Drops:
         patience = self._clock.seconds() + SETTLING
         while True:
             before = self._transfers.of(key)
-            verdict = await self._ledgers.change(key, partial(_asked, wish, self._transfers.progress(key)))
+            try:
+                verdict = await self._ledgers.change(key, partial(_asked, wish, self._transfers.progress(key)))
+            except Unavailable:
+                # Whether it was granted is not known: nothing was sent.
+                self._undo(key, partial(_ended, wish.transfer or "", NOTHING_SENT))
+                raise
             if verdict is None:
                 raise NotFound
             if isinstance(verdict, Granted):
@@ -419,31 +475,61 @@ class Drops:
             awaited = _awaited(verdict, dict.fromkeys((*before, *self._transfers.of(key))))
             if awaited is None:
                 raise _locked(verdict)
-            remaining = patience - self._clock.seconds()
-            if remaining <= 0:
-                raise Locked(IN_FLIGHT_RETRY)
-            await awaited.over.within(self._clock, remaining)
+            await self._wait_for(awaited, verdict, patience - self._clock.seconds())
+
+    async def _wait_for(self, awaited: Sending, verdict: Verdict, seconds: float) -> None:
+        """Wait for a transfer to be over; one that somebody else sends is given up soon for whoever shows the token."""
+        if seconds <= 0:
+            raise Locked(IN_FLIGHT_RETRY)
+        superseded = awaited.handed_over and isinstance(verdict, InTheWay) and verdict.token
+        ended = await awaited.over.within(self._clock, HANDED_OVER if superseded else seconds)
+        if superseded and not ended:
+            awaited.abort()
 
     async def _reserve(self, key: bytes, transfer: str) -> Transfer | None:
         progress = self._transfers.progress(key)
         return await self._ledgers.change(key, lambda ledger, *_: reserve(ledger, transfer, progress))
 
     async def _end(self, key: bytes, sending: Sending, outcome: Outcome) -> None:
+        """Record what became of a transfer; where the records are away, as soon as they are back."""
         sending.awaited = True
+        told = "complete" if outcome.complete else "broken" if outcome.begun else "unsent"
+        self._metrics.downloaded(told, outcome.sent)
+        rule = partial(_ended, sending.id, outcome)
         try:
-            await self._ledgers.change(
-                key, lambda ledger, now, policy: (end(ledger, sending.id, outcome, now, policy), None)
-            )
-        finally:
+            await self._ledgers.change(key, rule)
+        except (Unavailable, InsufficientStorage):
+            background(self._end_later(key, sending, rule), "recording a download")
+            return
+        except BaseException:
             self._transfers.remove(key, sending)
+            raise
+        self._transfers.remove(key, sending)
+
+    async def _end_later(self, key: bytes, sending: Sending, rule: TimedRule[None]) -> None:
+        with self._work:
+            try:
+                await self._recording.surely(key, rule)
+            finally:
+                self._transfers.remove(key, sending)
 
     async def _confirm(self, key: bytes, sending: Sending) -> None:
         """Wait for what follows a settlement by quiet alone, and write it down."""
         with self._work:
             kept = await sending.confirmed()
-            await self._ledgers.change(
+            await sending.over.wait()  # its end is written down before what follows it
+            await self._recording.surely(
                 key, lambda ledger, now, policy: (confirm(ledger, sending.id, now, policy, kept=kept), None)
             )
+
+    def _undo(self, key: bytes, rule: TimedRule[None]) -> None:
+        """Take back, once the records are there again, what may have been recorded when they went away."""
+
+        async def undone() -> None:
+            with self._work:
+                await self._recording.surely(key, rule)
+
+        background(undone(), "taking back what may have been recorded")
 
     async def _found(self, key: bytes) -> Drop:
         drop = await self._records.find(key)
@@ -459,6 +545,7 @@ class Drops:
 
     async def stop(self) -> None:
         """Return when all that changes state has ended. Call it when no more requests come."""
+        self._recording.give_up()
         await self._work.empty()
 
 
@@ -486,3 +573,11 @@ def _awaited(verdict: Verdict, here: Iterable[Sending]) -> Sending | None:
             sending.abort()  # superseded
         awaited = next(iter(here), None)
     return awaited
+
+
+def _ended(transfer: str, outcome: Outcome, ledger: Ledger, now: float, policy: Policy) -> tuple[Ledger, None]:
+    return end(ledger, transfer, outcome, now, policy), None
+
+
+def _taken_back(ledger: Ledger, now: float, _: Policy) -> tuple[Ledger, None]:
+    return revoked(ledger, now), None

@@ -31,14 +31,22 @@ class Ledgers:
     """Changes drops, one at a time each.
 
     :param now: the time on the wall, in seconds since the epoch.
+    :param happened: told of each event, by its touch.
     """
 
     _log = Logger()
 
-    def __init__(self, records: IRecords, policy: Policy, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        records: IRecords,
+        policy: Policy,
+        now: Callable[[], float],
+        happened: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.policy = policy
         self._records = records
         self._now = now
+        self._happened = happened
         self._told: list[Callable[[Drop], None]] = []
 
     def tell(self, told: Callable[[Drop], None]) -> None:
@@ -80,6 +88,7 @@ class Ledgers:
 
     def _note(self, drop: Drop, events: Iterable[Event]) -> None:
         for event in events:
+            self._happened(event.touch.value)
             if event.touch in _UNLOGGED:
                 continue
             self._log.info(

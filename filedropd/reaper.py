@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from filedropd.interfaces import IBlobs, IRecords
     from filedropd.ledgers import Ledgers
+    from filedropd.metrics import Metrics
     from filedropd.transfers import Transfers
 
 #: Seconds for which a link answers 410 with its reason before it is forgotten (404).
@@ -58,6 +59,7 @@ class Reaper:
         transfers: Transfers,
         clock: IReactorTime,
         now: Callable[[], float],
+        metrics: Metrics,
     ) -> None:
         self._records = records
         self._ledgers = ledgers
@@ -65,6 +67,7 @@ class Reaper:
         self._blobs = blobs
         self._clock = clock
         self._now = now
+        self._metrics = metrics
         self._timer: IDelayedCall | None = None
         self._run_in_progress = Gathering()
         self._again = False
@@ -152,6 +155,7 @@ class Reaper:
         try:
             await self._blobs.delete(drop.blob)
         except OSError as error:
+            self._metrics.deletion_failures.inc()
             retry = min(LONGEST_RETRY, 2.0 ** min(drop.purge_attempts, _DOUBLINGS))
             self._log.error(
                 "the bytes of drop {drop} cannot be deleted ({error}); trying again in {retry} s",
@@ -161,6 +165,7 @@ class Reaper:
             )
             await self._records.purge_failed(drop.key, now + retry)
         else:
+            self._metrics.deletions.inc()
             await self._records.purged(drop.key, now + TOMBSTONE)
 
     def _arm(self, at: float) -> None:

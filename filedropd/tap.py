@@ -22,29 +22,40 @@ from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
+from twisted.web.resource import IResource
 
 from filedropd.blobs.disk import DiskBlobs
+from filedropd.cache.front import Fronted
 from filedropd.cache.memory import MemoryCache
+from filedropd.cache.redis import RedisCache
 from filedropd.claims.policy import Policy
-from filedropd.config import Config, Options
+from filedropd.config import Config, MemoryURL, Options, PostgresURL
 from filedropd.deferreds import Happening, background
+from filedropd.delivery.accel import AccelDelivery
+from filedropd.delivery.nginx_log import NginxLog
 from filedropd.delivery.stream import StreamDelivery
 from filedropd.descriptors import connections_within
 from filedropd.drops import Drops, Rules
 from filedropd.http.head import Limits
-from filedropd.http.interfaces import Timeouts
+from filedropd.http.interfaces import Connection, Timeouts
+from filedropd.http.request import Request
 from filedropd.http.server import HTTPFactory
 from filedropd.interfaces import StoreUnusable
 from filedropd.ledgers import Ledgers
+from filedropd.limiter import Limiter
 from filedropd.logs import destination, observer
+from filedropd.metrics import Metrics
 from filedropd.notify import Notifier
 from filedropd.passwords import Argon2id, Passwords
 from filedropd.process import CANNOT_START, NOT_IN_ORDER, Process
 from filedropd.reaper import Reaper
+from filedropd.records.postgres import PostgresRecords
 from filedropd.records.sqlite import SQLiteRecords
 from filedropd.transfers import Transfers
 from filedropd.web.access import AccessLog
 from filedropd.web.api import API
+from filedropd.web.forwarding import Forwarding
+from filedropd.web.operators import Operators
 from filedropd.web.problems import refusal
 
 __all__ = ["Daemon", "Options", "makeService"]
@@ -53,6 +64,9 @@ __all__ = ["Daemon", "Options", "makeService"]
 STOPPING: Final = 30.0
 #: Seconds that it may take from a second signal on.
 AT_ONCE: Final = 2.0
+
+#: Connections that operators may have at once.
+_ADMIN_CONNECTIONS: Final = 64
 
 # What is said here is said of the whole.
 _log = Logger(namespace="filedropd")
@@ -82,7 +96,11 @@ class Daemon(Service):
         self._twistd = twistd
         self._notifier = Notifier(os.environ, reactor)
         durable = config.durability == "fsync"
-        self._records = SQLiteRecords(reactor, config.records.path, durable=durable)
+        self._records = _records(reactor, config)
+        self._redis = None if isinstance(config.cache, MemoryURL) else RedisCache.at(config.cache, reactor)
+        self._cache = _cache(reactor, self._redis)
+        # Whoever asks for random ids fills the drops' cache, and must not push the limits' counts out.
+        self._counts = _cache(reactor, self._redis)
         self._blobs = DiskBlobs(reactor, config.blobs.path, durable=durable, reserve=config.reserve)
         self._passwords = Passwords(
             reactor,
@@ -90,7 +108,10 @@ class Daemon(Service):
             parallel=config.password_parallel,
         )
         policy = Policy(window=config.resume_window, max_attempts=config.max_attempts)
-        ledgers, transfers = Ledgers(self._records, policy, time.time), Transfers()
+        self._metrics = metrics = Metrics()
+        self._transfers = transfers = Transfers()
+        self._ledgers = ledgers = Ledgers(self._records, policy, time.time, metrics.happened)
+        self._delivery = _delivery(reactor, config, transfers)
         self._reaper = Reaper(
             records=self._records,
             ledgers=ledgers,
@@ -98,14 +119,17 @@ class Daemon(Service):
             transfers=transfers,
             clock=reactor,
             now=time.time,
+            metrics=metrics,
         )
         self._drops = Drops(
             records=self._records,
             ledgers=ledgers,
             transfers=transfers,
             blobs=self._blobs,
-            cache=MemoryCache(reactor),
-            delivery=StreamDelivery(),
+            cache=self._cache,
+            delivery=self._delivery,
+            limiter=Limiter(self._counts, time.time, uploads=config.upload_rate, limited=metrics.refused_by),
+            metrics=metrics,
             passwords=self._passwords,
             reaper=self._reaper,
             rules=Rules(max_file_size=config.max_file_size, expires=config.expires, max_expires=config.max_expires),
@@ -113,27 +137,67 @@ class Daemon(Service):
             now=time.time,
             randomness=secrets.token_bytes,
         )
-        self._http = self._make_http()
+        self._http, self._admin = self._make_http()
+        self._watch_gauges()
         self._ports: list[IListeningPort] = []
         self._started: Deferred[None] | None = None
         self._ending = False  # stopping was asked for
         self._stopped = Happening()  # it is done, or has had its time
         self._stopping = "starting"  # what is being stopped; nothing once all is
 
-    def _make_http(self) -> HTTPFactory:
+    def _make_http(self) -> tuple[HTTPFactory, HTTPFactory]:
+        """Return what serves everybody, and what serves operators on a listener of their own."""
         config = self._config
-        api = API(self._drops, prefix=config.api_prefix, public_url=config.public_url)
-        access = AccessLog(self._reactor.seconds)
+        forwarding = Forwarding(config.trusted_proxy)
+        operators = Operators(self._metrics, self._drops.ready)
+        api = API(
+            self._drops,
+            operators,
+            prefix=config.api_prefix,
+            public_url=config.public_url,
+            forwarding=forwarding,
+            metrics_here=not config.admin_listen,
+        )
+        access = AccessLog(self._reactor.seconds, forwarding)
+        return (
+            self._factory(api.resource(), access, connections_within(config.max_connections)),
+            self._factory(operators.resource(), access, _ADMIN_CONNECTIONS),
+        )
+
+    def _factory(self, resource: IResource, access: AccessLog, connections: int) -> HTTPFactory:
+        config, metrics = self._config, self._metrics
+
+        def answered(request: Request) -> None:
+            access.answered(request)
+            code = request.code if request.startedWriting else 0
+            metrics.answered(request.route, code, self._reactor.seconds() - request.began)
+
+        def refused(connection: Connection, code: int) -> None:
+            access.refused(connection, code)
+            metrics.refused(code)
+
         return HTTPFactory(
-            api.resource(),
+            resource,
             self._reactor,
             refusal=refusal,
             limits=Limits(head=config.header_limit, count=config.header_count, target=config.target_limit),
             timeouts=Timeouts(head=config.head_timeout, idle=config.idle_timeout, stall=config.stall_timeout),
-            max_connections=connections_within(config.max_connections),
-            answered=access.answered,
-            refused=access.refused,
+            max_connections=connections,
+            answered=answered,
+            refused=refused,
         )
+
+    def _watch_gauges(self) -> None:
+        """Let the gauges be read from where it is known."""
+        metrics, records, redis = self._metrics, self._records, self._redis
+        metrics.transfers.set_function(lambda: len(self._transfers))
+        metrics.claims.set_function(lambda: self._transfers.claims)
+        metrics.connections.set_function(lambda: self._http.connections)
+        if redis is not None:
+            metrics.cache_failures.read(lambda: redis.failures)
+            metrics.cache_away.set_function(lambda: redis.away)
+        if isinstance(records, PostgresRecords):
+            metrics.records_away.set_function(lambda: records.away)
 
     def setServiceParent(self, parent: Any) -> None:
         """Join the application, and say how its log is to be written.
@@ -167,13 +231,21 @@ class Daemon(Service):
             twisted=version("twisted"),
         )
         _log.info(
-            "records: {records}; blobs: {blobs}; cache: memory; delivery: {delivery}; durability: {durability}",
-            records=str(config.records.path),
+            "records: {records}; blobs: {blobs}; cache: {cache}; delivery: {delivery}; durability: {durability}",
+            records=self._records.name,
             blobs=str(config.blobs.path),
+            cache="memory" if isinstance(config.cache, MemoryURL) else str(config.cache),
             delivery=config.delivery,
             durability=config.durability,
         )
-        for step in (self._records.open, self._blobs.open_store, self._reaper.recover, self._listen):
+        for step in (
+            self._records.open,
+            self._blobs.open_store,
+            self._cache.open,
+            self._learn_deliveries,
+            self._reaper.recover,
+            self._listen,
+        ):
             await step()
             if self._ending:  # asked to stop meanwhile: what is open is closed again, and no more is opened
                 return
@@ -182,13 +254,31 @@ class Daemon(Service):
         _log.info("ready")
         self._notifier.ready("serving")
 
+    async def _learn_deliveries(self) -> None:
+        """Learn what became of what others were sending for the daemon that stopped."""
+        if isinstance(self._delivery, AccelDelivery):
+            await self._delivery.recover(self._records, self._ledgers)
+
+    async def _leave_deliveries(self) -> None:
+        if isinstance(self._delivery, AccelDelivery):
+            self._delivery.stop()
+
+    async def _end_deliveries(self) -> None:
+        if isinstance(self._delivery, AccelDelivery):
+            await self._delivery.close()
+
     async def _listen(self) -> None:
         self._passwords.start()
         for description in self._config.listen:
-            port: IListeningPort = await serverFromString(self._reactor, description).listen(self._http)
-            self._ports.append(port)
-            kind = description.partition(":")[0]
-            _log.info("listening on {kind} {address}", kind=kind, address=_written(port.getHost()))
+            await self._listen_on(description, self._http)
+        for description in self._config.admin_listen:
+            await self._listen_on(description, self._admin)
+
+    async def _listen_on(self, description: str, factory: HTTPFactory) -> None:
+        port: IListeningPort = await serverFromString(self._reactor, description).listen(factory)
+        self._ports.append(port)
+        kind = description.partition(":")[0]
+        _log.info("listening on {kind} {address}", kind=kind, address=_written(port.getHost()))
 
     def _failed(self, failure: Failure) -> None:
         if failure.check(StoreUnusable, CannotListenError):
@@ -235,9 +325,12 @@ class Daemon(Service):
             ("what is being started", self._until_started),
             ("the listeners", self._stop_listening),
             ("the connections", self._drain),
+            ("the deliveries", self._leave_deliveries),
             ("the drops", self._drops.stop),
+            ("the word of deliveries", self._end_deliveries),
             ("the reaper", self._reaper.stop),
             ("the passwords", self._passwords.stop),
+            ("the cache", self._cache.close),
             ("the blobs", self._blobs.close_store),
             ("the records", self._records.close),
         ):
@@ -261,8 +354,32 @@ class Daemon(Service):
     async def _drain(self) -> None:
         self._drops.dismiss()
         broken = await self._http.drain(self._config.drain)
+        await self._admin.drain(0)
         if broken:
             _log.warn("{broken} transfers were broken off", broken=broken)
+
+
+def _records(reactor: Any, config: Config) -> SQLiteRecords | PostgresRecords:
+    """Return the records that ``config`` names."""
+    if isinstance(config.records, PostgresURL):
+        return PostgresRecords(reactor, config.records.url, size=config.records_pool)
+    return SQLiteRecords(reactor, config.records.path, durable=config.durability == "fsync")
+
+
+def _cache(reactor: Any, shared: RedisCache | None) -> MemoryCache | Fronted:
+    """Return a cache of our own, in front of the one that daemons share, if there is one."""
+    own = MemoryCache(reactor)
+    return own if shared is None else Fronted(own, shared)
+
+
+def _delivery(reactor: Any, config: Config, transfers: Transfers) -> StreamDelivery | AccelDelivery:
+    """Return the way of handing bytes over that ``config`` names."""
+    stream = StreamDelivery()
+    if config.delivery == "stream":
+        return stream
+    path = config.nginx_log or config.data_dir / "nginx.log"
+    log = NginxLog(reactor, path, config.data_dir / "nginx.log.offset", unrecorded=transfers.ids)
+    return AccelDelivery(log, reactor, stream)
 
 
 def _written(address: IAddress) -> str:

@@ -34,6 +34,7 @@ class Sending:
         blob: str = "",
     ) -> None:
         self.id = transfer.id
+        self.claim = transfer.claim
         self.blob = blob
         self.awaited = False
         self.handed_over = False
@@ -134,6 +135,11 @@ class Transfers:
 
     def __len__(self) -> int:
         return sum(map(len, self._of.values()))
+
+    @property
+    def claims(self) -> int:
+        """How many claims they belong to."""
+        return len({sending.claim for of in self._of.values() for sending in of.values()})
 
     def ids(self) -> frozenset[str]:
         """Return the ids of those whose end is not written down."""

@@ -14,10 +14,12 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from filedropd.http.server import HTTPFactory
+from filedropd.metrics import Metrics
 from filedropd.testing import Response, Wire, request
 from filedropd.testing.wire import CLIENT
 from filedropd.web.access import AccessLog
 from filedropd.web.api import API
+from filedropd.web.operators import Operators
 from filedropd.web.problems import refusal
 from tests.support import Core
 
@@ -53,7 +55,9 @@ class APITestCase(TestCase):
 
     def setUp(self) -> None:
         self.core = Core()
-        self.api = API(self.core.drops, prefix=self.prefix, public_url=self.public_url)
+        self.api = API(
+            self.core.drops, Operators(Metrics(), self.core.drops.ready), prefix=self.prefix, public_url=self.public_url
+        )
         access = AccessLog(self.core.clock.seconds)
         self.factory = HTTPFactory(
             self.api.resource(), self.core.clock, refusal=refusal, answered=access.answered, refused=access.refused

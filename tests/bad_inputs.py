@@ -15,9 +15,11 @@ from filedropd.drops import Rules
 from filedropd.http.interfaces import Connection
 from filedropd.http.request import Request
 from filedropd.http.server import HTTPFactory
+from filedropd.metrics import Metrics
 from filedropd.testing import Response, Wire
 from filedropd.web.access import AccessLog
 from filedropd.web.api import API
+from filedropd.web.operators import Operators
 from filedropd.web.problems import refusal
 from tests.api import APITestCase
 from tests.support import Core
@@ -102,7 +104,9 @@ class BadInputTestCase(APITestCase):
     def use_rules(self, rules: Rules) -> None:
         """Serve another core, with these rules."""
         self.core = Core(rules=rules)
-        self.api = API(self.core.drops, prefix=self.prefix, public_url=self.public_url)
+        self.api = API(
+            self.core.drops, Operators(Metrics(), self.core.drops.ready), prefix=self.prefix, public_url=self.public_url
+        )
         self.serve()
 
     def _log(self, event: LogEvent) -> None:

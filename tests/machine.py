@@ -46,7 +46,7 @@ class Machine(Stage):
         strict=st.sampled_from((False, False, False, True)),
         size=_size,
         downloads=_downloads,
-        expires=st.sampled_from((1500.0, DAY, 20 * DAY)),
+        expires=st.sampled_from((1500.0, DAY, DAY, 20 * DAY)),
     )
     def start(self, strict, size, downloads, expires):
         self.begin(Policy(max_attempts=1 if strict else 3))
@@ -55,7 +55,7 @@ class Machine(Stage):
     # -- senders ----------------------------------------------------------------------------------
 
     @precondition(lambda self: sum(not account.purged for account in self.accounts) < 2)
-    @rule(size=_size, downloads=_downloads, expires=st.sampled_from((60.0, 1500.0, DAY)))
+    @rule(size=_size, downloads=_downloads, expires=st.sampled_from((60.0, 1500.0, DAY, DAY)))
     def upload(self, size, downloads, expires):
         self.leave_a_file(size, downloads, expires)
 
@@ -101,6 +101,20 @@ class Machine(Stage):
         account = self.the_drop(which)
         for person in people:
             self.ask(account, person, shown, credit=0, auto=auto)
+
+    @rule(which=_which, turns=st.lists(st.tuples(_person, _place), min_size=2, max_size=3))
+    def take_turns(self, which, turns):
+        """One after the other, each for what the others have not, and each leaves it then."""
+        account = self.the_drop(which)
+        for person, place in turns:
+            have = max(
+                (ask.answer.first + ask.answer.written for ask in self.asks if ask.account is account), default=0
+            )
+            end = max(int(len(account.content) * place), have + 1)
+            if end <= len(account.content):
+                answer = self.ask(account, person, NO_TOKEN, first=have, end=end)
+                answer.leave(sent=answer.written)
+                self.world.pass_by(self.policy.window + 1.0)
 
     @rule(which=_which, person=_person, shown=_shown)
     def press_the_button(self, which, person, shown):

@@ -23,6 +23,8 @@ from filedropd.errors import ClientGone
 from filedropd.http.settling import Settlement
 from filedropd.interfaces import IBlobs, ICache, IRecords
 from filedropd.ledgers import Ledgers
+from filedropd.limiter import Limiter
+from filedropd.metrics import Metrics
 from filedropd.model import Claim, Drop
 from filedropd.passwords import Passwords
 from filedropd.reaper import Reaper
@@ -231,6 +233,7 @@ class Core:
     stored: MemoryBlobs = attrs.field(factory=MemoryBlobs)
     rules: Rules = RULES
     policy: Policy = attrs.field(factory=Policy)
+    metrics: Metrics = attrs.field(factory=Metrics)
     ledgers: Ledgers = attrs.field(init=False)
     transfers: Transfers = attrs.field(init=False)
     reaper: Reaper = attrs.field(init=False)
@@ -255,12 +258,15 @@ class Core:
             transfers=self.transfers,
             clock=self.clock,
             now=self.wall,
+            metrics=self.metrics,
         )
         self.passwords = Passwords(cast(IReactorFromThreads, reactor), PlainHash())
         self.drops = Drops(
             records=records,
             ledgers=self.ledgers,
             transfers=self.transfers,
+            limiter=Limiter(MemoryCache(self.clock), self.wall),
+            metrics=self.metrics,
             blobs=blobs,
             cache=cast(ICache, Watched(MemoryCache(self.clock), "cache", self.journal)),
             delivery=StreamDelivery(),

@@ -27,6 +27,7 @@ from filedropd.config import (
     FileURL,
     MemoryURL,
     Options,
+    PostgresURL,
     SQLiteURL,
     load,
     parse_duration,
@@ -173,14 +174,18 @@ class ParseTests(GrammarCase):
         records: dict[str, object] = {
             "sqlite:": SQLiteURL(Path("drops.db")),
             "sqlite:/srv/x.db": SQLiteURL(Path("/srv/x.db")),
+            "postgresql://u@h/db": PostgresURL("postgresql://u@h/db"),
+            "postgres:///db?host=/run/postgresql": PostgresURL("postgres:///db?host=/run/postgresql"),
         }
-        known = "is not known: write sqlite: or sqlite:PATH"
-        refused = dict.fromkeys(["", "sqlite", "SQLITE:", "postgresql://u@h/db", "/srv/x.db"], known)
+        known = "is not known: write sqlite: or sqlite:PATH, or a URL such as postgresql://user@host/database"
+        refused = dict.fromkeys(["", "sqlite", "SQLITE:", "mysql://u@h/db", "/srv/x.db"], known)
         self.check(parse_records, records, refused | {"sqlite:///x.db": "two slashes", "sqlite:\0": "NUL"})
         blobs: dict[str, object] = {"file:": FileURL(Path()), "file:/srv/x": FileURL(Path("/srv/x"))}
         known = "is not known: write file: or file:PATH"
         self.check(parse_blobs, blobs, {"s3://bucket": known, "": known, "file:///srv": "two slashes"})
-        self.check(parse_cache, {"memory:": MemoryURL()}, dict.fromkeys(["", "memory", "redis://h"], "write memory:"))
+        self.check(
+            parse_cache, {"memory:": MemoryURL()}, dict.fromkeys(["", "memory", "memcached://h"], "write memory:")
+        )
 
     def test_public_urls(self):
         """A public URL is http or https, has nothing but host, port and path, and loses its last slash."""
@@ -268,9 +273,14 @@ class LoadTests(SynchronousTestCase):
             log_format="text",
             listen=("tcp:8002:interface=127.0.0.1:backlog=4096",),
             public_url=None,
+            admin_listen=(),
+            nginx_log=None,
+            upload_rate=None,
             api_prefix="/api/v1.0",
+            trusted_proxy=(),
             data_dir=here,
             records=SQLiteURL(here / "drops.db"),
+            records_pool=8,
             blobs=FileURL(here),
             cache=MemoryURL(),
             delivery="stream",
@@ -337,13 +347,27 @@ class LoadTests(SynchronousTestCase):
     def test_placed(self):
         """A store's relative path is taken from the data directory, an absolute one as it is."""
         config = load({"data-dir": "/srv", "records": "sqlite:db/x.db", "blobs": "file:/mnt"}, {})
-        self.assertEqual((config.records.path, config.blobs.path), (Path("/srv/db/x.db"), Path("/mnt")))
+        self.assertEqual((config.records, config.blobs.path), (SQLiteURL(Path("/srv/db/x.db")), Path("/mnt")))
+
+    def test_servers(self):
+        """A database and a cache that daemons share are named by their URLs, which do not show a password."""
+        config = load({"records": "postgresql://me:secret@db/drops", "cache": "redis://:secret@host/2"}, {})
+        self.assertEqual(PostgresURL("postgresql://me:secret@db/drops"), config.records)
+        self.assertEqual("redis://host:6379/2", str(config.cache))
+        self.assertNotIn("secret", repr(config))
+        for setting, text in (
+            ("records", "postgresql://["),
+            ("cache", "redis://host/x"),
+            ("cache", "memcached://host"),
+        ):
+            with self.assertRaises(ConfigError):
+                load({setting: text}, {})
 
     def test_all_at_once(self):
         """Every fault is told at once, on a line of its own, under the key that was written, with its value."""
         path = self.file('header_count = "ten"\nmax_fil_size = 1')
         options = {"config": path, "max-file-size": "16M", "listen": ["tcp:1", "tcp:x", "udp:1"], "expires": "31d"}
-        environ = {"FILEDROPD_DELIVERY": "nginx", "FILEDROPD_EXPIRE": "1d", "HOME": "/"}
+        environ = {"FILEDROPD_DELIVERY": "apache", "FILEDROPD_EXPIRE": "1d", "HOME": "/"}
         error = self.assertRaises(ConfigError, load, options, environ)
         lines = [line.strip() for line in str(error).splitlines()[1:]]
         keys = [
@@ -351,7 +375,7 @@ class LoadTests(SynchronousTestCase):
             f"max_fil_size in {path}: is no setting; did you mean max_file_size?",
             "--listen 'tcp:x': must have a port",
             "--listen 'udp:1': is not an endpoint",
-            "FILEDROPD_DELIVERY 'nginx': is not known: write stream",
+            "FILEDROPD_DELIVERY 'apache': is not known: write stream or nginx",
             "--max-file-size '16M': is not a size",
             f"header_count in {path} 'ten': is not a number",
             "--expires '31d': must not be more than --max-expires, which is '30d' by default",
@@ -513,7 +537,7 @@ class SampleTests(SynchronousTestCase):
         for setting in IN_FILE:
             value = sample[setting.key]
             self.assertEqual(
-                [setting.default] if setting.repeatable else setting.default, value_text(value), setting.key
+                list(setting.defaults) if setting.repeatable else setting.default, value_text(value), setting.key
             )
 
     def test_in_force(self):

@@ -25,6 +25,8 @@ from filedropd.delivery.stream import StreamDelivery
 from filedropd.drops import Drops
 from filedropd.http.server import HTTPFactory
 from filedropd.ledgers import Ledgers
+from filedropd.limiter import Limiter
+from filedropd.metrics import Metrics
 from filedropd.passwords import Passwords
 from filedropd.reaper import Reaper
 from filedropd.records.sqlite import SQLiteRecords
@@ -32,6 +34,7 @@ from filedropd.records.sqlite_database import ROOM
 from filedropd.testing import Response, Wire, request
 from filedropd.transfers import Transfers
 from filedropd.web.api import API
+from filedropd.web.operators import Operators
 from filedropd.web.problems import refusal
 from tests.api import FILE
 from tests.daemon import Daemon
@@ -87,7 +90,13 @@ class StepTests(TestCase):
         self.addCleanup(blobs.close_store)
         ledgers, transfers = Ledgers(self.records, Policy(), time.time), Transfers()
         reaper = Reaper(
-            records=self.records, ledgers=ledgers, blobs=blobs, transfers=transfers, clock=clock, now=time.time
+            records=self.records,
+            ledgers=ledgers,
+            blobs=blobs,
+            transfers=transfers,
+            clock=clock,
+            now=time.time,
+            metrics=Metrics(),
         )
         reaper.start()
         self.addCleanup(reaper.stop)
@@ -100,13 +109,15 @@ class StepTests(TestCase):
             delivery=StreamDelivery(),
             passwords=Passwords(threads, PlainHash()),
             reaper=reaper,
+            limiter=Limiter(MemoryCache(clock), time.time),
+            metrics=Metrics(),
             rules=RULES,
             clock=clock,
             now=time.time,
             randomness=secrets.token_bytes,
         )
         self.addCleanup(drops.stop)
-        api = API(drops, prefix="/api/v1.0", public_url=None)
+        api = API(drops, Operators(Metrics(), drops.ready), prefix="/api/v1.0", public_url=None)
         self.factory = HTTPFactory(api.resource(), clock, refusal=refusal)
 
     async def ask(self, method: str, target: str, body: bytes | None = None) -> Response:

@@ -8,6 +8,7 @@ from filedropd.claims.policy import AFTERMATH, PROBE_WINDOW, STRIDE, Policy
 from filedropd.errors import Gone, Locked, NotFound, Unavailable
 from filedropd.http.settling import Settlement
 from filedropd.model import ClaimState, DropState, Reason
+from filedropd.recording import LONGEST
 from filedropd.tokens import Token
 from filedropd.upload import Receipt
 from tests.journal import KilledError
@@ -232,20 +233,29 @@ class RecordsAwayTests(CoreTestCase):
         self.core.journal.fail("records.change", self.away)
         recipient.go_on()
         self.refused(Unavailable, result)
-        self.assertEqual((STRIDE, 0), (len(recipient.received), self.core.running))
+        self.assertEqual(STRIDE, len(recipient.received))
         (transfer,) = self.core.ledger(receipt).transfers
         self.assertEqual(STRIDE, transfer.reserved)
+        self.back()
+        self.assertEqual([ClaimState.SUSPENDED], states(self.core, receipt))
+
+    def back(self) -> None:
+        """Let the records be back, and what was kept be recorded."""
+        self.core.journal.mend()
+        self.core.elapse(LONGEST)
+        self.assertEqual(0, self.core.running)
 
     def test_release(self):
-        """If a claim cannot be taken back, that comes out, and nothing believes that bytes are on their way."""
+        """If a claim cannot be taken back, it is as soon as the records are back."""
         receipt = self.done(self.core.upload())
         self.core.journal.fail("blobs.open", OSError(5, "bad disk"))
         self.core.journal.hold("before blobs.open")
         result = self.begun(self.core.deliver(receipt, Recipient()))
         self.core.journal.fail("records.change", self.away)
         self.core.journal.release("before blobs.open")
-        self.refused(Unavailable, result)
-        self.assertEqual(0, self.core.running)
+        self.refused(OSError, result)
+        self.back()
+        self.assertEqual([], self.core.claims(receipt))
         self.done(self.core.drops.stop())
 
     def unended(self) -> Receipt:
@@ -255,22 +265,31 @@ class RecordsAwayTests(CoreTestCase):
         result = self.begun(self.core.deliver(receipt, recipient))
         self.core.journal.fail("records.change", self.away)
         recipient.go_on()
-        self.refused(Unavailable, result)
-        self.core.journal.mend()
+        self.done(result)
+        self.assertEqual(0, self.core.stored.open_blobs)
         return receipt
 
     def test_end(self):
-        """If a claim's end cannot be recorded, the error comes out, all is closed, and nobody gets a second copy."""
+        """If a claim's end cannot be recorded, it is kept and recorded when that is possible: nobody gets a second copy."""
         receipt = self.unended()
-        self.assertEqual((0, 0), (self.core.running, self.core.stored.open_blobs))
-        for source in (Recipient().source, OTHER):
-            self.refused(Locked, self.core.deliver(receipt, Recipient(source=source)))
+        self.refused(Unavailable, self.core.deliver(receipt, Recipient(source=OTHER)))
+        self.back()
+        self.assertEqual("delivered", self.refused(Gone, self.core.look(receipt)).reason)
         self.done(self.core.drops.stop())
+
+    def test_end_never_recorded(self):
+        """Stopping tries once more, and does not hang."""
+        self.unended()
+        stopped = self.begun(self.core.drops.stop())
+        self.done(stopped)
+        self.assertEqual(0, self.core.running)
+        self.flushLoggedErrors(Unavailable)
 
     def test_end_put_right(self):
         """The next start lets it wait for its recipient; when the time is over, it was delivered."""
         receipt = self.unended()
         self.core.killed()
+        self.core.journal.mend()
         self.done(self.core.reaper.recover())
         self.core.reaper.start()
         self.assertEqual([ClaimState.SUSPENDED], states(self.core, receipt))
@@ -279,13 +298,13 @@ class RecordsAwayTests(CoreTestCase):
         self.assertEqual("delivered", self.refused(Gone, self.core.look(receipt)).reason)
 
     def test_after_quiet(self):
-        """If it cannot be recorded what followed a quiet end, nobody gets a second copy, and stopping does not hang."""
+        """If it cannot be recorded what followed a quiet end, it is later; nobody gets a second copy."""
         receipt = self.done(self.core.upload())
         recipient = self.done(self.core.deliver(receipt, Recipient(quiet=True)))
         self.core.journal.fail("records.change", self.away)
         recipient.reset()
-        self.assertEqual(1, len(self.flushLoggedErrors(Unavailable)))
-        self.core.journal.mend()
+        self.back()
+        self.assertEqual("broken", self.core.touches(receipt)[-1])
         self.refused(Gone, self.core.look(receipt, Recipient(source=OTHER)))
         self.done(self.core.drops.stop())
 

@@ -20,9 +20,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from filedropd.http.server import HTTPFactory
 from filedropd.logs import as_journal_text, as_json, as_text, destination, observer
+from filedropd.metrics import Metrics
 from filedropd.upload import Receipt
 from filedropd.web.access import AccessLog, shown
 from filedropd.web.api import API
+from filedropd.web.operators import Operators
 from filedropd.web.problems import refusal
 from tests.support import CoreTestCase, Wire
 
@@ -278,7 +280,7 @@ class AccessTests(CoreTestCase):
     def setUp(self) -> None:
         super().setUp()
         log = AccessLog(self.core.clock.seconds)
-        api = API(self.core.drops, prefix="/api/v1.0", public_url=None)
+        api = API(self.core.drops, Operators(Metrics(), self.core.drops.ready), prefix="/api/v1.0", public_url=None)
         self.factory = HTTPFactory(
             api.resource(), self.core.clock, refusal=refusal, answered=log.answered, refused=log.refused
         )

@@ -6,7 +6,7 @@
 from filedropd.config.endpoints import parse_endpoint
 from filedropd.config.loading import Config, ConfigError, load
 from filedropd.config.options import Options
-from filedropd.config.parse import FileURL, MemoryURL, SQLiteURL, parse_duration, parse_size
+from filedropd.config.parse import FileURL, MemoryURL, Network, PostgresURL, SQLiteURL, parse_duration, parse_size
 from filedropd.config.settings import GROUPS, SETTINGS, Setting
 from filedropd.config.sources import Fault
 
@@ -18,7 +18,9 @@ __all__ = [
     "Fault",
     "FileURL",
     "MemoryURL",
+    "Network",
     "Options",
+    "PostgresURL",
     "SQLiteURL",
     "Setting",
     "load",

@@ -14,9 +14,11 @@ from typing import Any, Literal
 import attrs
 from twisted.python.usage import UsageError
 
-from filedropd.config.parse import FileURL, MemoryURL, SQLiteURL
+from filedropd.config.parse import FileURL, MemoryURL, Network, PostgresURL, SQLiteURL
 from filedropd.config.settings import CONFIG, SETTINGS
 from filedropd.config.sources import Fault, Given, from_defaults, from_environ, from_file, from_options, value_of
+from filedropd.rates import Rate
+from filedropd.redis_url import RedisURL
 
 # The first of each pair must not be more than the second.
 _ORDERED = (("expires", "max-expires"), ("target-limit", "header-limit"))
@@ -30,18 +32,23 @@ class Config:
     :ivar drain: how long transfers go on when the daemon is stopped.
     :ivar log_format: how log events are written.
     :ivar listen: descriptions of endpoints, as Twisted's ``serverFromString`` takes them; one at least.
+    :ivar admin_listen: likewise, for what operators ask for; none: on the main ones.
     :ivar public_url: what links begin with, without a slash at its end; ``None``: from the request's Host.
     :ivar api_prefix: the path under which the API stands, without a slash at its end.
+    :ivar trusted_proxy: where proxies are whose forwarding fields are believed.
     :ivar data_dir: the folder in which everything is kept unless said otherwise.
     :ivar records: where drops and claims are recorded.
+    :ivar records_pool: connections to a PostgreSQL database, at most.
     :ivar blobs: where files are kept.
     :ivar cache: where is kept what may be lost.
     :ivar delivery: how files are handed over.
+    :ivar nginx_log: where nginx reports its deliveries; ``None``: in the data directory.
     :ivar reserve: what is to stay free on the blobs' disk; ``None``: a twentieth of it, 1 GiB at most.
     :ivar durability: what an upload waits for before it is confirmed.
     :ivar max_file_size: the largest file that is taken.
     :ivar expires: how long a file is kept where its sender does not say it; at most ``max_expires``.
     :ivar max_expires: the longest time that a sender may ask for.
+    :ivar upload_rate: how many uploads are taken from one client; ``None``: any number.
     :ivar resume_window: how long a claim of which no transfer runs waits for its recipient.
     :ivar max_attempts: how often a copy may be given up after more than half of it.
     :ivar header_limit: the largest header section of a request.
@@ -60,18 +67,23 @@ class Config:
     drain: int
     log_format: Literal["text", "json"]
     listen: tuple[str, ...]
+    admin_listen: tuple[str, ...]
     public_url: str | None
     api_prefix: str
+    trusted_proxy: tuple[Network, ...]
     data_dir: Path
-    records: SQLiteURL
+    records: SQLiteURL | PostgresURL
+    records_pool: int
     blobs: FileURL
-    cache: MemoryURL
-    delivery: Literal["stream"]
+    cache: MemoryURL | RedisURL
+    delivery: Literal["stream", "nginx"]
+    nginx_log: Path | None
     reserve: int | None
     durability: Literal["fsync", "none"]
     max_file_size: int
     expires: int
     max_expires: int
+    upload_rate: Rate | None
     resume_window: int
     max_attempts: int
     header_limit: int

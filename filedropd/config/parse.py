@@ -15,6 +15,10 @@ from typing import Literal, Self, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
+from psycopg2 import ProgrammingError
+from psycopg2.extensions import parse_dsn
+
+from filedropd.redis_url import RedisURL
 
 T = TypeVar("T")
 
@@ -59,6 +63,20 @@ class SQLiteURL:
     def within(self, folder: Path) -> Self:
         """Return it with a relative path taken from ``folder``."""
         return attrs.evolve(self, path=folder / self.path)
+
+
+@attrs.frozen
+class PostgresURL:
+    """``postgresql://…``: records in a PostgreSQL database.
+
+    :ivar url: as libpq takes it; it may hold a password.
+    """
+
+    url: str = attrs.field(repr=False)
+
+    def within(self, folder: Path) -> Self:
+        """Return it as it is: it is in no folder."""
+        return self
 
 
 @attrs.frozen
@@ -202,14 +220,24 @@ def _located(text: str, scheme: str, default: str) -> Path:
     return _path(rest or default)
 
 
-def parse_records(text: str) -> SQLiteURL:
-    """Return where the records are: ``sqlite:`` (``drops.db``) or ``sqlite:PATH``.
+def parse_records(text: str) -> SQLiteURL | PostgresURL:
+    """Return where the records are: ``sqlite:`` (``drops.db``), ``sqlite:PATH``, or a URL of libpq's.
 
     A relative path is left relative: it is meant from the data directory.
 
-    :raises ValueError: it is neither.
+    :raises ValueError: it is none of them.
     """
-    return SQLiteURL(_located(text, "sqlite", "drops.db"))
+    if not text.startswith(("postgresql:", "postgres:")):
+        try:
+            return SQLiteURL(_located(text, "sqlite", "drops.db"))
+        except ValueError as error:
+            raise ValueError(f"{error}, or a URL such as postgresql://user@host/database") from None
+    try:
+        parse_dsn(text)
+    except ProgrammingError as error:
+        # libpq's words may have a part of the URL, and that a part of the password.
+        raise ValueError("is not a URL of libpq's: write one such as postgresql://user@host/database") from error
+    return PostgresURL(text)
 
 
 def parse_blobs(text: str) -> FileURL:
@@ -222,14 +250,16 @@ def parse_blobs(text: str) -> FileURL:
     return FileURL(_located(text, "file", "."))
 
 
-def parse_cache(text: str) -> MemoryURL:
-    """Return where the cache is: ``memory:``.
+def parse_cache(text: str) -> MemoryURL | RedisURL:
+    """Return where the cache is: ``memory:``, or the URL of a Redis.
 
-    :raises ValueError: it is something else.
+    :raises ValueError: it is neither.
     """
-    if text != "memory:":
-        raise ValueError("is not known: write memory:")
-    return MemoryURL()
+    if text == "memory:":
+        return MemoryURL()
+    if not text.startswith(("redis:", "unix:", "redis+unix:")):
+        raise ValueError("is not known: write memory: or redis://host:port/db")
+    return RedisURL.parse(text)
 
 
 def parse_public_url(text: str) -> str:

@@ -20,11 +20,13 @@ from filedropd.config.parse import (
     parse_cache,
     parse_count,
     parse_duration,
+    parse_network,
     parse_path,
     parse_public_url,
     parse_records,
     parse_size,
 )
+from filedropd.rates import parse_rate
 
 #: What the names of our environment variables begin with.
 PREFIX = "FILEDROPD_"
@@ -40,7 +42,7 @@ class Setting:
     :ivar parse: makes the value of a text, or raises a ValueError that completes "<name> <text>: …".
     :ivar help: what it does, in one sentence without a full stop.
     :ivar default_help: the default in words, where its text would not say it.
-    :ivar repeatable: it can be given several times; the value is a tuple.
+    :ivar repeatable: it can be given several times; the value is a tuple, empty where the default is.
     :ivar number: in TOML it may be an integer, too.
     :ivar in_file: it can stand in the configuration file.
     """
@@ -54,6 +56,11 @@ class Setting:
     repeatable: bool = attrs.field(default=False, kw_only=True)
     number: bool = attrs.field(default=False, kw_only=True)
     in_file: bool = attrs.field(default=True, kw_only=True)
+
+    @property
+    def defaults(self) -> tuple[str, ...]:
+        """Its default as items, of which a repeatable setting may have none."""
+        return (self.default,) if self.default or not self.repeatable else ()
 
     @property
     def key(self) -> str:
@@ -137,6 +144,15 @@ GROUPS: tuple[Group, ...] = (
                 repeatable=True,
             ),
             Setting(
+                "admin-listen",
+                "ENDPOINT",
+                "",
+                parse_endpoint,
+                "listen here for /metrics, /healthz and /readyz; without, /metrics is for this machine alone",
+                default_help="none",
+                repeatable=True,
+            ),
+            Setting(
                 "public-url",
                 "URL",
                 "",
@@ -145,6 +161,16 @@ GROUPS: tuple[Group, ...] = (
                 default_help="from the request's Host",
             ),
             Setting("api-prefix", "PATH", "/api/v1.0", parse_api_prefix, "the path under which the API stands"),
+            Setting(
+                "trusted-proxy",
+                "NETWORK",
+                "",
+                parse_network,
+                "believe X-Forwarded-For, -Proto, -Host, -Port and Forwarded from here: an address, a network such as "
+                "10.0.0.0/8, or unix for UNIX sockets; may be given several times",
+                default_help="none",
+                repeatable=True,
+            ),
         ),
     ),
     Group(
@@ -163,9 +189,10 @@ GROUPS: tuple[Group, ...] = (
                 "URL",
                 "sqlite:",
                 parse_records,
-                "where drops and claims are recorded: sqlite: (drops.db in the data directory) or sqlite:PATH, a "
-                "relative PATH from the data directory",
+                "where drops and claims are recorded: sqlite: (drops.db in the data directory), sqlite:PATH, a "
+                "relative PATH from the data directory, or postgresql://user@host/database (any URL of libpq's)",
             ),
+            _count("records-pool", "8", "connections to a PostgreSQL database, at most"),
             Setting(
                 "blobs",
                 "URL",
@@ -173,8 +200,26 @@ GROUPS: tuple[Group, ...] = (
                 parse_blobs,
                 "where files are kept: file: (the data directory) or file:PATH, a relative PATH from the data directory",
             ),
-            Setting("cache", "URL", "memory:", parse_cache, "where is kept what may be lost: memory:"),
-            _word("delivery", ("stream",), "how files are handed over: stream, by the daemon itself"),
+            Setting(
+                "cache",
+                "URL",
+                "memory:",
+                parse_cache,
+                "where is kept what may be lost: memory:, or redis://host:port/db (unix:///path?db=N), which daemons share",
+            ),
+            _word(
+                "delivery",
+                ("stream", "nginx"),
+                "how files are handed over: stream, by the daemon itself; nginx, by the nginx in front of it",
+            ),
+            Setting(
+                "nginx-log",
+                "PATH",
+                "",
+                optional(parse_path),
+                "where nginx reports its deliveries",
+                default_help="nginx.log in the data directory",
+            ),
             Setting(
                 "reserve",
                 "SIZE",
@@ -198,6 +243,13 @@ GROUPS: tuple[Group, ...] = (
             _size("max-file-size", "16MiB", "1", "the largest file that is taken"),
             _time("expires", "7d", "1s", "how long a file is kept where its sender does not say it"),
             _time("max-expires", "30d", "1s", "the longest time that a sender may ask for"),
+            Setting(
+                "upload-rate",
+                "RATE",
+                "none",
+                parse_rate,
+                "take at most so many uploads from one client, as in 10/m or 100/h",
+            ),
         ),
     ),
     Group(

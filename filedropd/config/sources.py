@@ -60,7 +60,7 @@ class Given:
 
 def from_defaults(environ: Mapping[str, str]) -> dict[str, Given]:
     """Return the defaults of all settings, the data directory that systemd made among them."""
-    given = {setting.name: Given(setting.option, (setting.default,), by_default=True) for setting in SETTINGS}
+    given = {setting.name: Given(setting.option, setting.defaults, by_default=True) for setting in SETTINGS}
     # systemd.exec(5): several directories are separated by colons.
     directories = list(filter(None, environ.get("STATE_DIRECTORY", "").split(":")))
     if directories:
@@ -140,9 +140,9 @@ def value_of(setting: Setting, given: Given, faults: list[Fault]) -> Any:
             values.append(setting.parse(_text(setting, item)))
         except ValueError as error:
             faults.append(Fault(given.key, str(error), _shown(item)))
-    if not given.items:
+    if not given.items and setting.defaults:
         faults.append(Fault(given.key, "is empty: write one at least"))
-    if len(values) < len(given.items) or not values:
+    if len(values) < len(given.items) or (setting.defaults and not values):
         return None
     return tuple(values) if setting.repeatable else values[0]
 

@@ -15,6 +15,7 @@ from zope.interface import implementer
 
 from filedropd.errors import ClientGone, NotFound
 from filedropd.http.body import Body
+from filedropd.http.fronting import redirect, sends_alike
 from filedropd.http.head import Head
 from filedropd.http.settling import Settlement, Settling
 
@@ -142,6 +143,23 @@ class Request(server.Request):
         if self._settling is None:  # not even the head was sent
             return Settlement(acknowledged=0, sent=0, begun=bool(self.startedWriting), complete=False)
         return await self._settling.finish()
+
+    @property
+    def fronted(self) -> bool:
+        """Whether a server in front of us sends files by itself, and this answer as we would. Its head is ready."""
+        return sends_alike(self.requestHeaders, self.code)
+
+    async def hand_over(self, uri: str) -> Settlement:
+        """Answer that the server in front of us is to send what it knows as ``uri``, and nothing else.
+
+        :returns: what became of that: ``begun``, ``complete``.
+        :raises ClientGone: nothing was sent.
+        """
+        self._live()
+        redirect(self, uri)
+        settlement = await self.settle()
+        self.finish()
+        return settlement
 
     def acknowledged(self) -> int:
         """Return how many bytes of the body the client's machine has acknowledged by now.

@@ -80,6 +80,11 @@ class HTTPFactory(Factory):
         """
         return [b"http/1.1"]
 
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return len(self._connections)
+
     def opened(self, connection: Closable) -> None:
         """Note a new connection."""
         self._connections.add(connection)

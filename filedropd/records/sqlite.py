@@ -57,6 +57,11 @@ class SQLiteRecords:
         self._database = Database(path, durable=durable, schema=schema)
         self._pool: ThreadPool | None = None
 
+    @property
+    def name(self) -> str:
+        """What logs call it."""
+        return str(self._database.path)
+
     async def open(self) -> None:
         """Take the database for this daemon and bring its schema up to date. After ``close`` it can be opened again.
 

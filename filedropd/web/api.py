@@ -2,7 +2,7 @@
 
 Klein runs a GET route on HEAD, unquotes the path before it matches, and appends an error page to
 what is already out.  So: HEAD is told apart where it matters, a token is taken from the path as it
-was sent, and no exception of ours reaches Klein (:meth:`API._answering`).
+was sent, and no exception of ours reaches Klein (:mod:`.routing`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from importlib.resources import files
 from typing import Concatenate, ParamSpec
 
 from klein import Klein
-from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
 from twisted.web.resource import IResource
 from werkzeug import exceptions
@@ -21,10 +20,13 @@ from filedropd import errors
 from filedropd.drops import Drops
 from filedropd.http.request import Request
 from filedropd.upload import Receipt
-from filedropd.web import fields, pages
+from filedropd.web import fields, pages, recipients
 from filedropd.web.answers import HTML, JSON, TEXT, answer, as_json, moment
 from filedropd.web.downloads import Downloads
+from filedropd.web.forwarding import NOBODY, Forwarding
 from filedropd.web.links import Links
+from filedropd.web.operators import HEALTH, METRICS, READINESS, Operators
+from filedropd.web.routing import answering
 from filedropd.web.statuses import Statuses
 from filedropd.web.uploads import receive
 
@@ -36,14 +38,28 @@ class API:
 
     :param prefix: the path under which the API lives.
     :param public_url: what links begin with; where it is ``None``, they begin as the request did.
+    :param operators: answers what operators and their probes ask for.
+    :param metrics_here: metrics are among that, for this machine alone.
+    :param forwarding: whose word is taken for where a request comes from.
     """
 
-    def __init__(self, drops: Drops, *, prefix: str, public_url: str | None) -> None:
+    def __init__(
+        self,
+        drops: Drops,
+        operators: Operators,
+        *,
+        prefix: str,
+        public_url: str | None,
+        forwarding: Forwarding = NOBODY,
+        metrics_here: bool = True,
+    ) -> None:
         self._drops = drops
         self._prefix = prefix
-        self._links = Links(prefix, public_url)
+        self._forwarding = forwarding
+        self._links = Links(prefix, public_url, forwarding)
         self._pages = pages.Pages()
-        downloads, statuses = Downloads(drops, self._links, self._pages), Statuses(drops, self._links)
+        downloads = Downloads(drops, self._links, self._pages, forwarding)
+        statuses = Statuses(drops, self._links)
         description = (files("filedropd.web") / "openapi.json").read_text("utf-8")
         self._description = description.replace("{api}", prefix).encode("utf-8")
         self._app = Klein()
@@ -61,8 +77,10 @@ class API:
         self._route(f"{file}/<id>", ["DELETE"], self.revoke)
         self._route(f"{file}/<id>/status", ["GET"], statuses.status)
         self._route(f"{prefix}/openapi.json", ["GET"], self.description)
-        self._route("/healthz", ["GET"], self.health)
-        self._route("/readyz", ["GET"], self.readiness)
+        self._route(HEALTH, ["GET"], operators.health)
+        self._route(READINESS, ["GET"], operators.readiness)
+        if metrics_here:
+            self._route(METRICS, ["GET"], operators.metrics_here)
         self._app.handle_errors(exceptions.HTTPException)(self._unrouted)  # type: ignore[arg-type]  # ours is a Request, Klein says IRequest
 
     def resource(self) -> IResource:
@@ -73,12 +91,14 @@ class API:
 
     async def upload(self, request: Request) -> None:
         """``PUT``, ``POST {api}/file``: a form, or by PUT the bytes alone. Answers 201 with JSON."""
-        receipt = await receive(request, self._drops, form_only=request.method == b"POST")
+        receipt = await receive(request, self._drops, client=self._client(request), form_only=request.method == b"POST")
         self._created(request, receipt)
 
     async def upload_at_root(self, request: Request, name: str = "") -> None:
         """``PUT /<name>``: the bytes alone, as ``curl -T`` sends them. Answers 201 with the link as text."""
-        receipt = await receive(request, self._drops, name=fields.path_name(request.path[1:]))
+        receipt = await receive(
+            request, self._drops, client=self._client(request), name=fields.path_name(request.path[1:])
+        )
         if fields.accepts(request, JSON):
             self._created(request, receipt)
         else:
@@ -86,7 +106,7 @@ class API:
 
     async def upload_form(self, request: Request) -> None:
         """``POST /``: the plain form. Answers a browser with a page, and others as PUT."""
-        receipt = await receive(request, self._drops, form_only=True)
+        receipt = await receive(request, self._drops, client=self._client(request), form_only=True)
         if fields.accepts(request, "text/html"):
             request.setHeader("Content-Security-Policy", pages.POLICY)
             page = self._pages.uploaded(self._told(request, receipt), receipt.drop.name)
@@ -95,6 +115,9 @@ class API:
             self._created(request, receipt)
         else:
             self._created_as_text(request, receipt)
+
+    def _client(self, request: Request) -> str | None:
+        return recipients.address(request, self._forwarding)
 
     def _created(self, request: Request, receipt: Receipt) -> None:
         told = self._told(request, receipt)
@@ -133,15 +156,6 @@ class API:
         request.setHeader("Content-Security-Policy", pages.POLICY)
         answer(request, 200, HTML, self._pages.upload(self._drops.rules))
 
-    async def health(self, request: Request) -> None:
-        """``GET /healthz``: the process answers."""
-        answer(request, 200, JSON, as_json({"status": "ok"}))
-
-    async def readiness(self, request: Request) -> None:
-        """``GET /readyz``: drops can be taken and handed out."""
-        await self._drops.ready()
-        answer(request, 200, JSON, as_json({"status": "ready"}))
-
     async def description(self, request: Request) -> None:
         """``GET {api}/openapi.json``: the API, described for programs."""
         answer(request, 200, JSON, self._description)
@@ -150,24 +164,7 @@ class API:
 
     def _route(self, rule: str, methods: list[str], act: Callable[Concatenate[Request, ...], Awaitable[None]]) -> None:
         endpoint = f"{'/'.join(methods)} {rule}"
-        self._app.route(rule, methods=methods, endpoint=endpoint)(self._answering(rule, act))
-
-    @staticmethod
-    def _answering(
-        rule: str, act: Callable[Concatenate[Request, P], Awaitable[None]]
-    ) -> Callable[Concatenate[Request, P], Awaitable[None]]:
-        """Return ``act`` with its errors answered, whatever part of another answer is out already."""
-
-        async def answer(request: Request, /, *arguments: P.args, **named: P.kwargs) -> None:
-            request.route = rule
-            try:
-                await act(request, *arguments, **named)
-            except CancelledError:  # the client has left: nobody to answer
-                raise
-            except Exception as error:  # noqa: BLE001 - one place answers them all
-                request.refuse(error)
-
-        return answer
+        self._app.route(rule, methods=methods, endpoint=endpoint)(answering(rule, act))
 
     def _unrouted(self, request: Request, failure: Failure) -> None:
         """Answer what no route takes."""

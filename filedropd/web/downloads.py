@@ -23,6 +23,7 @@ from filedropd.passwords import candidate
 from filedropd.tokens import Token
 from filedropd.web import fields, recipients
 from filedropd.web.answers import HTML, answer
+from filedropd.web.forwarding import NOBODY, Forwarding
 from filedropd.web.links import Links
 from filedropd.web.pages import POLICY, Pages
 from filedropd.web.previewers import previewer
@@ -37,6 +38,8 @@ _FILE_FIELDS: Final = {
     "Content-Security-Policy": "sandbox; default-src 'none'; frame-ancestors 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
+    # A proxy that gathers answers would take what it has for what the recipient has.
+    "X-Accel-Buffering": "no",
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex",
 }
@@ -58,10 +61,11 @@ _MAX_FORM: Final = 64 * 1024
 class Downloads:
     """Answers requests for links."""
 
-    def __init__(self, drops: Drops, links: Links, pages: Pages) -> None:
+    def __init__(self, drops: Drops, links: Links, pages: Pages, forwarding: Forwarding = NOBODY) -> None:
         self._drops = drops
         self._links = links
         self._pages = pages
+        self._forwarding = forwarding
 
     # -- GET, HEAD --------------------------------------------------------------------------------
 
@@ -74,7 +78,9 @@ class Downloads:
         if recipients.wants_page(request) and not await self._drops.claimed(recipient):
             await self._page(request, recipient)
             return
-        visit = await self._drops.look(recipient, fields.download_password(request))
+        visit = await self._drops.look(
+            recipient, fields.download_password(request), client=recipients.address(request, self._forwarding)
+        )
         drop = visit.drop
         if not_modified(drop.etag, request.header("If-None-Match")):
             request.setResponseCode(304)
@@ -131,7 +137,7 @@ class Downloads:
             return
         password = fields.download_password(request) if given is None else candidate(given)
         try:
-            visit = await self._drops.look(recipient, password)
+            visit = await self._drops.look(recipient, password, client=recipients.address(request, self._forwarding))
         except errors.PasswordRequired:
             if not recipients.reads_pages(request):
                 raise
@@ -147,9 +153,9 @@ class Downloads:
 
     # -- both -------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _recipient(request: Request, link: Token) -> Recipient:
-        return Recipient(link=link, token=recipients.claim_token(request), source=recipients.source(request))
+    def _recipient(self, request: Request, link: Token) -> Recipient:
+        source = recipients.source(request, self._forwarding)
+        return Recipient(link=link, token=recipients.claim_token(request), source=source)
 
     def _show(self, request: Request, link: Token, claim: Token) -> None:
         """Give the claim's token to whoever is answered (rule R)."""

@@ -79,9 +79,15 @@ def source(request: Request, forwarding: Forwarding = NOBODY) -> str | None:
     return f"{_place(client.address)}\n{_agent(request)}"
 
 
+def address(request: Request, forwarding: Forwarding = NOBODY) -> str | None:
+    """Return from where a request comes, as limits call it; many may share it. ``None`` where that is not known."""
+    text = forwarding.client(request).address
+    return None if text is None else _place(text)
+
+
 def _place(text: str) -> str:
-    address = ip_address(text)
-    return str(IPv6Network((address, 64), strict=False)) if isinstance(address, IPv6Address) else text
+    found = ip_address(text)
+    return str(IPv6Network((found, 64), strict=False)) if isinstance(found, IPv6Address) else text
 
 
 def _agent(request: Request) -> str:

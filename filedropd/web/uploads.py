@@ -37,9 +37,12 @@ class _Received:
     options: dict[str, str] = attrs.field(repr=False)
 
 
-async def receive(request: Request, drops: Drops, *, name: str = "", form_only: bool = False) -> Receipt:
+async def receive(
+    request: Request, drops: Drops, *, client: str | None, name: str = "", form_only: bool = False
+) -> Receipt:
     """Keep what ``request`` uploads, as a form or as the bytes alone.
 
+    :param client: from where it comes, as limits call it.
     :param name: what a file is called that comes alone.
     :param form_only: the bytes alone are not taken here.
     :raises FiledropError: it cannot be kept; nothing of it is.
@@ -51,6 +54,7 @@ async def receive(request: Request, drops: Drops, *, name: str = "", form_only: 
     _check_declared(request, drops.rules.max_file_size, form=form)
     if not form and (form_only or _is_urlencoded(content_type)):
         raise BadRequest(_NO_FILE)
+    await drops.admit(client)
     async with drops.upload() as upload:
         if form:
             received = await _read(request, upload)

@@ -1,0 +1,225 @@
+"""Drops and claims in a PostgreSQL database, which several daemons may share.
+
+Nothing waits on a thread: txpostgres talks to the server from the reactor.  A transaction locks its drop's row
+first, so those of one drop follow each other whichever daemon they come from, and what is decided is written on
+condition of the revision that was read, as everywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib.resources.abc import Traversable
+from typing import Any, Final, TypeVar
+
+import psycopg2
+from psycopg2.extensions import TransactionRollbackError, make_dsn, parse_dsn
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from filedropd.claims.ledger import Ledger
+from filedropd.errors import Unavailable
+from filedropd.interfaces import IRecords, Rule, StoreUnusable
+from filedropd.model import Drop, Event
+from filedropd.records import migrations, sql, transactions
+from filedropd.records.migrations import SCHEMA
+from filedropd.records.postgres_pool import Pool, Session, for_clients
+from filedropd.records.transactions import Conflict, Transaction
+
+T = TypeVar("T")
+
+#: Held while the schema is brought up to date, so that any number of daemons may start at once.
+_MIGRATING: Final = 0x66696C6564726F70  # "filedrop"
+#: How often a transaction is tried that others' got in the way of.
+_TRIES: Final = 10
+
+_WRITE: Final = "BEGIN"
+#: All that is read is of one moment.
+_READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+
+_log = Logger()
+
+
+@implementer(IRecords)
+class PostgresRecords:
+    """Drops and claims in the database at ``url``.
+
+    :param url: as libpq takes it (``postgresql://user@host/db``; a socket as ``?host=/folder``).
+    :param size: connections at most.
+    :param schema: where the migrations are.
+    :ivar name: what logs call it: ``url`` without its password.
+    """
+
+    def __init__(self, reactor: Any, url: str, *, size: int = 8, schema: Traversable = SCHEMA) -> None:
+        self._pool = Pool(reactor, url, size)
+        self.name = without_password(url)
+        self._schema = schema
+
+    @property
+    def away(self) -> bool:
+        """Whether the server cannot be reached, as far as is known."""
+        return self._pool.away
+
+    async def open(self) -> None:
+        """Connect, and bring the schema up to date. After ``close`` it can be opened again.
+
+        :raises StoreUnusable: the server is away, refuses us, or the database is none of ours.
+        :raises SchemaTooNew: a later version wrote it; it is left as it is.
+        """
+        self._pool.start()
+        try:
+            await self._pool.run(self._migrated)
+        except Unavailable as error:
+            await self.close()
+            cause = str(error.__cause__ or error).strip()
+            raise StoreUnusable(f"The database {self.name} cannot be reached: {cause}.") from error
+        except psycopg2.Error as error:
+            await self.close()
+            raise StoreUnusable(f"The database {self.name} cannot be used: {str(error).strip()}.") from error
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Let every call that was made before end, then close all connections. A second call does nothing."""
+        await self._pool.stop()
+
+    async def ping(self) -> None:
+        """See IRecords."""
+        await self._run(_WRITE, transactions.ping)
+
+    async def insert(self, drop: Drop) -> None:
+        """See IRecords; a key or a blob that is there already is an ``IntegrityError``."""
+        await self._run(None, partial(transactions.insert, drop))
+
+    async def find(self, key: bytes) -> Drop | None:
+        """See IRecords."""
+        return await self._run(None, partial(transactions.find, key))
+
+    async def has_blob(self, blob: str) -> bool:
+        """See IRecords."""
+        return await self._run(None, partial(transactions.has_blob, blob))
+
+    async def ledger(self, key: bytes) -> Ledger | None:
+        """See IRecords."""
+        return await self._run(_READ, partial(transactions.ledger, key))
+
+    async def events(self, key: bytes) -> list[Event]:
+        """See IRecords."""
+        return await self._run(None, partial(transactions.events, key))
+
+    async def change(self, key: bytes, rule: Rule[T]) -> T | None:
+        """See IRecords."""
+        return await self._run(_WRITE, partial(transactions.change, key, rule))
+
+    async def change_all(self, keys: Sequence[bytes], rule: Rule[T]) -> list[T | None]:
+        """See IRecords."""
+        return await self._run(_WRITE, partial(transactions.change_all, keys, rule))
+
+    async def interrupted(self) -> list[bytes]:
+        """See IRecords."""
+        return await self._run(None, transactions.interrupted)
+
+    async def due(self, now: float, limit: int) -> list[Drop]:
+        """See IRecords."""
+        return await self._run(None, partial(transactions.due, now, limit))
+
+    async def next_due(self) -> float | None:
+        """See IRecords."""
+        return await self._run(None, transactions.next_due)
+
+    async def purged(self, key: bytes, forget_at: float) -> None:
+        """See IRecords."""
+        await self._run(_WRITE, partial(transactions.purged, key, forget_at))
+
+    async def purge_failed(self, key: bytes, retry_at: float) -> None:
+        """See IRecords."""
+        await self._run(None, partial(transactions.purge_failed, key, retry_at))
+
+    async def forget(self, key: bytes) -> None:
+        """See IRecords."""
+        await self._run(_WRITE, partial(transactions.forget, key))
+
+    # -- transactions -----------------------------------------------------------------------------
+
+    async def _run(self, begin: str | None, transaction: Callable[[], Transaction[T]]) -> T:
+        """Run ``transaction``; without ``begin`` it is one statement, which is a transaction by itself."""
+        for _ in range(_TRIES):
+            try:
+                return await self._pool.run(partial(_transacted, begin, transaction()))
+            except (Conflict, TransactionRollbackError):
+                continue
+            except psycopg2.Error as error:
+                told = for_clients(error)
+                if told is None:
+                    raise
+                _log.error("the database {name} refused: {reason}", name=self.name, reason=str(error).strip())
+                raise told from error
+        raise Unavailable
+
+    async def _migrated(self, session: Session) -> None:
+        """Bring the schema up to date; all steps that are missing, or none."""
+        await session.execute(_WRITE)
+        try:
+            await session.execute(f"SELECT pg_advisory_xact_lock({_MIGRATING})")
+            for step in await self._missing(session):
+                await session.execute(sql.CREATE_VERSIONS)
+                # What SQLite calls BLOB.
+                await session.execute(re.sub(r"\bBLOB\b", "BYTEA", step.script))
+                await session.execute(sql.ADD_VERSION, {"version": step.version})
+        except BaseException:
+            await _rolled_back(session)
+            raise
+        await session.execute("COMMIT")
+
+    async def _missing(self, session: Session) -> list[migrations.Migration]:
+        (found,) = await session.execute(
+            "SELECT to_regclass('schema_version') IS NOT NULL AS ours, to_regclass('drops') IS NOT NULL AS others"
+        )
+        if found["others"] and not found["ours"]:
+            raise StoreUnusable(
+                f"The database {self.name} has a table 'drops' of another program. Nothing was changed. "
+                "Name another database, or another schema, in --records."
+            )
+        version = (await session.execute(sql.VERSION))[0]["version"] if found["ours"] else 0
+        return migrations.missing(migrations.load(self._schema), version, f"The database {self.name}")
+
+
+async def _transacted(begin: str | None, transaction: Transaction[T], session: Session) -> T:
+    """Run ``transaction`` from its beginning to its commit, or leave no trace of it."""
+    if begin is None:
+        return await _result(session, transaction)
+    await session.execute(begin)
+    try:
+        result = await _result(session, transaction)
+    except BaseException:
+        await _rolled_back(session)
+        raise
+    await session.execute("COMMIT")
+    return result
+
+
+async def _rolled_back(session: Session) -> None:
+    """Leave no trace of what was begun: where that cannot be said, close the connection, which does it."""
+    try:
+        await session.execute("ROLLBACK")
+    except Exception:  # noqa: BLE001 - what went wrong first is what is told
+        session.close()
+
+
+async def _result(session: Session, transaction: Transaction[T]) -> T:
+    """Execute what ``transaction`` yields, and return what it returns."""
+    try:
+        statement, values = next(transaction)
+        while True:
+            statement, values = transaction.send(await session.execute(statement, values))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+def without_password(url: str) -> str:
+    """Return what a database is called where its password is not to be read."""
+    parts = {name: value for name, value in parse_dsn(url).items() if name not in {"password", "passfile"}}
+    return str(make_dsn(**parts))
