@@ -27,6 +27,7 @@ setup(
         "werkzeug>=3.1,<4",
         "attrs>=25.1",
         "argon2-cffi>=25.1",
+        "click>=8.1",
         "crawler-user-agents>=1.67",
         "prometheus-client>=0.22,<1",
         "psycopg2-binary>=2.9.10,<3",
@@ -34,6 +35,7 @@ setup(
         "txredisapi>=1.6,<1.7",
         "zope.interface>=7",
     ],
+    entry_points={"console_scripts": ["filedropd-admin = filedropd.admin:main"]},
     extras_require={
         "test": [
             "hypothesis>=6.150",

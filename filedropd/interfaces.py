@@ -55,6 +55,9 @@ class IRecords(Interface):
     async def find(key: bytes) -> Drop | None:
         """Return the drop whose link is stored as ``key``, tombstones included."""
 
+    async def page(after: bytes, limit: int) -> list[Drop]:
+        """Return up to ``limit`` drops whose keys come after ``after``, in the order of their keys; all begin at ``b""``."""
+
     async def has_blob(blob: str) -> bool:
         """Tell whether a drop that is not purged has its bytes in ``blob``."""
 
@@ -80,8 +83,23 @@ class IRecords(Interface):
     async def change_all(keys: Sequence[bytes], rule: Rule[T]) -> list[T | None]:
         """Do what :meth:`change` does with each of these drops, in one transaction, and return the results in order."""
 
+    async def restore(ledger: Ledger, events: Sequence[Event]) -> None:
+        """Add a drop that other records had, with its claims, its transfers and what was noted of it, in one transaction."""
+
     async def interrupted() -> list[bytes]:
-        """Return the keys of the drops with transfers: at a start, those that a crash cut off."""
+        """Return the keys of the drops with transfers: those that run, and those that a crash cut off."""
+
+    async def lease(daemon: str, until: float) -> None:
+        """Note that the daemon of that name lives, until then at least."""
+
+    async def release(daemon: str) -> None:
+        """Note that it has stopped, as if it had never been. Does nothing to one that is not known."""
+
+    async def alive(now: float) -> frozenset[str]:
+        """Return the names of the daemons whose lease goes beyond ``now``.
+
+        Where only one can have the records open, opening them ends all leases.
+        """
 
     async def due(now: float, limit: int) -> list[Drop]:
         """Return up to ``limit`` drops whose ``due_at`` has come, the most overdue first."""

@@ -215,6 +215,7 @@ class Transfer:
 
     :ivar id: random, unique.
     :ivar claim: the id of its claim.
+    :ivar daemon: the name of the daemon that runs it.
     :ivar first: the first byte asked for.
     :ivar length: how many bytes were asked for, from there.
     :ivar reserved: how many of them may be sent by now; durable before they are.
@@ -225,6 +226,7 @@ class Transfer:
 
     id: str
     claim: str
+    daemon: str = ""
     first: int
     length: int
     reserved: int

@@ -8,6 +8,7 @@ of all.  What it knows is in the records, so it survives a restart.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import attrs
@@ -83,14 +84,20 @@ class Reaper:
             else:
                 await self._blobs.abandon(blob)
                 self._log.info("upload {blob} was not complete: deleted", blob=blob)
+        await self.take_over()
+
+    async def take_over(self) -> None:
+        """Let the claims that daemons which do not live any more had open wait for their recipients (rule X)."""
+        alive = await self._records.alive(self._now())
+        recovering = partial(_recovered, alive)
         interrupted = await self._records.interrupted()
+        cut_off = 0
         for first in range(0, len(interrupted), _BATCH):
-            batch = interrupted[first : first + _BATCH]
-            await self._ledgers.change_all(batch, lambda *ledger: (recovered(*ledger), None))
-        if interrupted:
+            cut_off += sum(map(bool, await self._ledgers.change_all(interrupted[first : first + _BATCH], recovering)))
+        if cut_off:
             self._log.warn(
                 "downloads of {interrupted} drops were cut off by the last stop; their recipients can go on with them",
-                interrupted=len(interrupted),
+                interrupted=cut_off,
             )
 
     def start(self) -> None:
@@ -189,3 +196,8 @@ class Reaper:
 def _looked_at(ledger: Ledger, _now: float, _policy: Policy) -> tuple[Ledger, Drop]:
     """Change nothing but what time has brought, and when there is something to do next."""
     return attrs.evolve(ledger), ledger.drop
+
+
+def _recovered(alive: frozenset[str], ledger: Ledger, now: float, policy: Policy) -> tuple[Ledger, bool]:
+    after = recovered(ledger, now, policy, alive)
+    return after, after is not ledger

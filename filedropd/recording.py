@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from filedropd.deferreds import Happening
+from filedropd.deferreds import Gathering, Happening, background
 from filedropd.errors import InsufficientStorage, Unavailable
 from filedropd.ledgers import Ledgers, TimedRule
 from filedropd.tokens import short
@@ -31,6 +31,7 @@ class Recording:
         self._ledgers = ledgers
         self._clock = clock
         self._given_up = Happening()
+        self._work = Gathering()
         self.waiting = 0
 
     async def surely(self, key: bytes, rule: TimedRule[T]) -> T | None:
@@ -51,6 +52,19 @@ class Recording:
                 finally:
                     self.waiting -= 1
                 delay = min(2 * delay, LONGEST)
+
+    def later(self, key: bytes, rule: TimedRule[None]) -> None:
+        """Take back, once the records are there again, what may have been recorded when they went away."""
+        background(self._later(key, rule), "taking back what may have been recorded")
+
+    async def _later(self, key: bytes, rule: TimedRule[None]) -> None:
+        with self._work:
+            await self.surely(key, rule)
+
+    async def stop(self) -> None:
+        """Return when nothing is tried any more."""
+        self.give_up()
+        await self._work.empty()
 
     def give_up(self) -> None:
         """Try once more at most: the daemon stops."""

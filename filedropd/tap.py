@@ -41,6 +41,7 @@ from filedropd.http.interfaces import Connection, Timeouts
 from filedropd.http.request import Request
 from filedropd.http.server import HTTPFactory
 from filedropd.interfaces import StoreUnusable
+from filedropd.leases import Leases
 from filedropd.ledgers import Ledgers
 from filedropd.limiter import Limiter
 from filedropd.logs import destination, observer
@@ -51,6 +52,7 @@ from filedropd.process import CANNOT_START, NOT_IN_ORDER, Process
 from filedropd.reaper import Reaper
 from filedropd.records.postgres import PostgresRecords
 from filedropd.records.sqlite import SQLiteRecords
+from filedropd.tokens import random_name
 from filedropd.transfers import Transfers
 from filedropd.web.access import AccessLog
 from filedropd.web.api import API
@@ -121,7 +123,10 @@ class Daemon(Service):
             now=time.time,
             metrics=metrics,
         )
+        daemon = random_name()
+        self._leases = Leases(daemon, self._records, self._reaper, reactor, time.time)
         self._drops = Drops(
+            daemon=daemon,
             records=self._records,
             ledgers=ledgers,
             transfers=transfers,
@@ -244,6 +249,7 @@ class Daemon(Service):
             self._cache.open,
             self._learn_deliveries,
             self._reaper.recover,
+            self._leases.begin,
             self._listen,
         ):
             await step()
@@ -328,6 +334,7 @@ class Daemon(Service):
             ("the deliveries", self._leave_deliveries),
             ("the drops", self._drops.stop),
             ("the word of deliveries", self._end_deliveries),
+            ("the lease", self._leases.stop),
             ("the reaper", self._reaper.stop),
             ("the passwords", self._passwords.stop),
             ("the cache", self._cache.close),

@@ -86,7 +86,7 @@ class Copy:
     @property
     def handed(self) -> Spans:
         """The bytes that may count as handed out, now or when what runs ends."""
-        return spans.union(self.maybe, *(self._reserved(answer)[1] for answer in self.running))
+        return spans.union(self.maybe, *(self.reserved(answer)[1] for answer in self.running))
 
     @property
     def complete(self) -> bool:
@@ -103,7 +103,7 @@ class Copy:
         """Whether it handed out nothing, and is as if it had never been."""
         return not self.running and self.maybe == spans.NONE
 
-    def _reserved(self, answer: Answer) -> tuple[Spans, Spans]:
+    def reserved(self, answer: Answer) -> tuple[Spans, Spans]:
         """Return what of an answer is reserved: at least, and at most."""
         length = spans.size(answer.asked)
         least = max(answer.written, stride(self.extent, length))
@@ -165,7 +165,7 @@ class Copy:
         for answer in answers:
             if answer.lingering:
                 continue
-            least, most = self._reserved(answer)
+            least, most = self.reserved(answer)
             self.surely = spans.union(self.surely, least if certain else spans.NONE)
             self.maybe = spans.union(self.maybe, most)
         self.counted = self.counted or self.covered
@@ -233,6 +233,7 @@ class Account:
         """See Told."""
         if answer.claim is not None:
             copy = self.copies[answer.claim.text]
+            self._end_of_all(copy, [answer])
             copy.ended(answer, self.now())
             if copy.nothing:
                 del self.copies[copy.name]
@@ -247,7 +248,13 @@ class Account:
         now = self.now()
         self.expired = self.expired or self.receipt.drop.expires_at <= now
         for copy in self.copies.values():
+            self._end_of_all(copy, copy.running)
             copy.tick(now, self.last)
+
+    def _end_of_all(self, copy: Copy, running: list[Answer]) -> None:
+        """Rule E: what runs when all claims end is taken for handed out as far as it is reserved."""
+        if self.last <= self.now():
+            copy.maybe = spans.union(copy.maybe, *(copy.reserved(answer)[1] for answer in running))
 
     def killed(self, cut: Answer | None) -> None:
         """Note that the daemon was killed, and is back.

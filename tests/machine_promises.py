@@ -9,7 +9,7 @@ from filedropd import spans
 from filedropd.claims import asking
 from filedropd.claims.elapsing import elapsed
 from filedropd.claims.ledger import Ledger
-from filedropd.drops import Visit
+from filedropd.downloads import Visit
 from filedropd.errors import Gone, Locked
 from filedropd.model import Claim, Drop, DropState, Reason
 from filedropd.spans import Spans

@@ -18,7 +18,7 @@ import attrs
 from twisted.logger import globalLogBeginner
 from zope.interface import implementer
 
-from filedropd import drops
+from filedropd import downloads
 from filedropd.claims.ledger import Ledger
 from filedropd.delivery.stream import StreamDelivery
 from filedropd.interfaces import IDelivery, IRecords, Rule
@@ -95,7 +95,7 @@ class HastySending(Sending):
 
 def recorded_after_sending() -> contextlib.AbstractContextManager[object]:
     """Reserve strides after they were sent."""
-    return patch.object(drops, "Sending", HastySending)
+    return patch.object(downloads, "Sending", HastySending)
 
 
 # -- complete when written -------------------------------------------------------------------------

@@ -18,7 +18,8 @@ from filedropd.claims import asking as claims
 from filedropd.claims.ledger import Ledger
 from filedropd.claims.policy import Policy
 from filedropd.delivery.stream import StreamDelivery
-from filedropd.drops import Drops, Rules, Visit
+from filedropd.downloads import Visit
+from filedropd.drops import Drops, Rules
 from filedropd.errors import ClientGone
 from filedropd.http.settling import Settlement
 from filedropd.interfaces import IBlobs, ICache, IRecords

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from filedropd import drops
+from filedropd import finding
 from filedropd.claims import asking
 from filedropd.claims.policy import AFTERMATH, PROBE_WINDOW, STRIDE, Policy
 from filedropd.errors import Gone, Locked, NotFound, Unavailable
@@ -464,7 +464,7 @@ class CacheTests(CoreTestCase):
         for _ in range(3):
             self.refused(NotFound, self.core.drops.look(asking.Recipient(link=link), None))
         self.assertEqual(1, self.finds())
-        self.core.clock.advance(drops.CACHE_NEVER)
+        self.core.clock.advance(finding.CACHE_NEVER)
         self.refused(NotFound, self.core.drops.look(asking.Recipient(link=link), None))
         self.assertEqual(2, self.finds())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from filedropd import drops
+from filedropd import downloads
 from filedropd.claims.ledger import Ledger
 from filedropd.claims.policy import PROBE_WINDOW, STRIDE
 from filedropd.errors import Gone, Locked
@@ -37,7 +37,7 @@ class RaceTests(CoreTestCase):
         recipients, results = self.race(receipt, apart=True)
         self.assertEqual([1] + [0] * 63, [recipient.begun for recipient in recipients])
         for result in results[1:]:
-            self.assertEqual(drops.LOCKED_RETRY, self.refused(Locked, result).retry_after)
+            self.assertEqual(downloads.LOCKED_RETRY, self.refused(Locked, result).retry_after)
         recipients[0].go_on()
         self.done(results[0])
         self.assertEqual(b"content", bytes(recipients[0].received))
@@ -48,7 +48,7 @@ class RaceTests(CoreTestCase):
         recipients, results = self.race(receipt)
         self.assertEqual([1] + [0] * 63, [recipient.begun for recipient in recipients])
         for result in results[1:]:
-            self.assertEqual(drops.IN_FLIGHT_RETRY, self.refused(Locked, result).retry_after)
+            self.assertEqual(downloads.IN_FLIGHT_RETRY, self.refused(Locked, result).retry_after)
         self.assertEqual(1, len(self.core.claims(receipt)))
         recipients[0].go_on()
 
@@ -100,7 +100,7 @@ class RaceTests(CoreTestCase):
         recipients, results = self.race(receipt, settle=True, apart=True)
         recipients[0].leave()
         for result in results[1:]:
-            self.assertEqual(drops.LOCKED_RETRY, self.refused(Locked, result).retry_after)
+            self.assertEqual(downloads.LOCKED_RETRY, self.refused(Locked, result).retry_after)
         self.assertEqual([ClaimState.SUSPENDED], states(self.core, receipt))
 
     def test_ending(self):
@@ -153,7 +153,7 @@ class RaceTests(CoreTestCase):
         seconds = [
             self.begun(self.core.deliver(receipt, Recipient(source=source))) for source in (OTHER, recipient.source)
         ]
-        self.core.clock.advance(drops.SETTLING - 0.01)
+        self.core.clock.advance(downloads.SETTLING - 0.01)
         for second in seconds:
             self.assertNoResult(second)
         self.core.clock.advance(0.01)
@@ -223,7 +223,7 @@ class FlightTests(CoreTestCase):
         recipient = Recipient().hold_sends()
         first = self.begin(recipient, 0, 500)
         late = Recipient()
-        self.assertEqual(drops.IN_FLIGHT_RETRY, self.refused(Locked, self.begin(late, 499, 501)).retry_after)
+        self.assertEqual(downloads.IN_FLIGHT_RETRY, self.refused(Locked, self.begin(late, 499, 501)).retry_after)
         self.assertEqual(0, late.begun)
         recipient.go_on()
         self.done(first)
@@ -282,8 +282,8 @@ class FlightTests(CoreTestCase):
         self.begin(slow, 0, 1000)
         slow.leave = lambda acknowledged=0: None  # type: ignore[method-assign]  # its connection hangs
         waiting = self.begin(Recipient(token=slow.claim), 0, 1000)
-        self.core.clock.advance(drops.SETTLING)
-        self.assertEqual(drops.IN_FLIGHT_RETRY, self.refused(Locked, waiting).retry_after)
+        self.core.clock.advance(downloads.SETTLING)
+        self.assertEqual(downloads.IN_FLIGHT_RETRY, self.refused(Locked, waiting).retry_after)
         slow.go_on()
 
     def test_strides(self):

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from filedropd.claims.policy import PROBE_WINDOW, Policy
-from filedropd.drops import Visit
+from filedropd.downloads import Visit
 from filedropd.errors import Gone, Locked, PasswordRequired
 from filedropd.model import ClaimState, Reason, Touch
 from filedropd.tokens import Token

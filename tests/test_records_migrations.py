@@ -49,7 +49,7 @@ def schema_in(folder: Path, shipped: list[str], *steps: str) -> Path:
 class MigrationTests(SQLiteBase, TestCase):
     """A database is at a version, never between two."""
 
-    tables = "claims", "drops", "events", "schema_version", "transfers"
+    tables = "claims", "daemons", "drops", "events", "schema_version", "transfers"
 
     def schema(self, *steps: str) -> Path:
         """Return a schema: ours, and further steps."""

@@ -84,12 +84,13 @@ DANGLING = [
     "DELETE FROM drops",
 ]
 
-#: Every statement that is used while serving: not those of a start.
+#: Every statement that is used while serving: not those of a start, nor those on the few daemons that there are.
 SERVING = [
     *(
         statement.removesuffix(sql.FOR_UPDATE)
         for name, statement in vars(sql).items()
-        if isinstance(statement, str) and re.fullmatch("(?!.*(ROOM|VERSION|INTERRUPTED|FOR_UPDATE))[A-Z_]+", name)
+        if isinstance(statement, str)
+        and re.fullmatch("(?!.*(ROOM|VERSION|INTERRUPTED|FOR_UPDATE|DAEMON))[A-Z_]+", name)
     ),
     *sql.FORGET,
 ]

@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from filedropd.drops import KEEP_ALIVE, PROGRESS
+from filedropd.standing import KEEP_ALIVE, PROGRESS
 from filedropd.testing import Wire, request
 from filedropd.tokens import Token, claim_token
 from filedropd.web.statuses import EVENT_STREAM
@@ -252,11 +252,11 @@ class StreamTests(StatusesTestCase):
     def test_leaves(self) -> None:
         """Of whoever leaves nothing stays."""
         wires = [self.watch() for _ in range(2)]
-        self.assertEqual(2, len(self.core.drops._watches))
+        self.assertEqual(2, len(self.core.drops._standings.watches))
         wires[0].reset()
-        self.assertEqual(1, len(self.core.drops._watches))
+        self.assertEqual(1, len(self.core.drops._standings.watches))
         wires[1].reset()
-        self.assertEqual(0, len(self.core.drops._watches))
+        self.assertEqual(0, len(self.core.drops._standings.watches))
 
     def test_dismissed(self) -> None:
         """When the daemon stops, the answer ends, and so does one that begins then."""

@@ -64,6 +64,7 @@ class Wish:
 
     :ivar claim: the id of a claim that is opened for it.
     :ivar transfer: the id of the transfer that it becomes; ``None``: a claim is wanted, and no bytes yet.
+    :ivar daemon: the name of the daemon that is asked.
     :ivar first: the first byte.
     :ivar length: how many, from there.
     """
@@ -71,6 +72,7 @@ class Wish:
     recipient: Recipient
     claim: str
     transfer: str | None
+    daemon: str = ""
     first: int
     length: int
 
@@ -250,6 +252,7 @@ def _begin(ledger: Ledger, claim: Claim, wish: Wish, now: float) -> tuple[Ledger
     transfer = Transfer(
         id=wish.transfer or "",
         claim=claim.id,
+        daemon=wish.daemon,
         first=wish.first,
         length=wish.length,
         reserved=stride(ledger.drop.extent, wish.length),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import attrs
 
 from filedropd import spans
@@ -41,7 +43,7 @@ def _over(ledger: Ledger, claim: Claim, now: float, policy: Policy) -> Ledger:
 
     A hole in what was handed out, and the copy is free; no hole, and it is delivered.
     """
-    ledger, claim = _accounted(ledger, claim)
+    ledger, claim = _accounted(ledger, claim, ledger.of(claim))
     if claim.state in {ClaimState.PRESUMED, ClaimState.COVERED}:
         return ledger.moved(claim, ClaimState.DELIVERED, now)
     if not claim.sent:
@@ -59,9 +61,8 @@ def _over(ledger: Ledger, claim: Claim, now: float, policy: Policy) -> Ledger:
     return ledger
 
 
-def _accounted(ledger: Ledger, claim: Claim) -> tuple[Ledger, Claim]:
-    """Take all that the transfers of ``claim`` had reserved for handed out, and end them."""
-    transfers = ledger.of(claim)
+def _accounted(ledger: Ledger, claim: Claim, transfers: tuple[Transfer, ...]) -> tuple[Ledger, Claim]:
+    """Take all that these transfers of ``claim`` had reserved for handed out, and end them."""
     for transfer in transfers:
         if not transfer.settled:  # what settled was counted when it did
             claim = attrs.evolve(claim, sent=_more(claim, transfer, ledger.drop))
@@ -84,19 +85,21 @@ def revoked(ledger: Ledger, now: float) -> Ledger:
     return ledger.noted(Touch.REVOKED, now).ended(Reason.REVOKED, now)
 
 
-def recovered(ledger: Ledger, now: float, policy: Policy) -> Ledger:
-    """Rule X: return it after the daemon that ran its transfers was killed.
+def recovered(ledger: Ledger, now: float, policy: Policy, alive: Container[str] = frozenset()) -> Ledger:
+    """Rule X: return it after the daemons that ran its transfers were killed, but for those that are ``alive``.
 
     All that they had reserved is presumed to have left, and each claim has a window of its own to go on in.
     """
     for claim in ledger.claims:
-        transfers = ledger.of(claim)
-        if not transfers:
+        dead = tuple(transfer for transfer in ledger.of(claim) if transfer.daemon not in alive)
+        if not dead:
             continue
-        ledger, accounted = _accounted(ledger, claim)
+        ledger, accounted = _accounted(ledger, claim, dead)
         accounted = attrs.evolve(accounted, until=now + window(accounted, ledger.drop, policy))
         ledger = ledger.with_claim(accounted)
-        offset = min(ledger.drop.size, max(spans.last(transfer.handed) for transfer in transfers))
+        offset = min(ledger.drop.size, max(spans.last(transfer.handed) for transfer in dead))
+        if ledger.running(accounted):
+            continue
         if claim.state is ClaimState.COVERED:
             ledger = completed(ledger, accounted, now)
         elif claim.state is ClaimState.OPEN:

@@ -97,6 +97,10 @@ class PostgresRecords:
         """See IRecords."""
         return await self._run(None, partial(transactions.find, key))
 
+    async def page(self, after: bytes, limit: int) -> list[Drop]:
+        """See IRecords."""
+        return await self._run(None, partial(transactions.page, after, limit))
+
     async def has_blob(self, blob: str) -> bool:
         """See IRecords."""
         return await self._run(None, partial(transactions.has_blob, blob))
@@ -117,9 +121,25 @@ class PostgresRecords:
         """See IRecords."""
         return await self._run(_WRITE, partial(transactions.change_all, keys, rule))
 
+    async def restore(self, ledger: Ledger, events: Sequence[Event]) -> None:
+        """See IRecords; a key or a blob that is there already is an ``IntegrityError``."""
+        await self._run(_WRITE, partial(transactions.restore, ledger, events))
+
     async def interrupted(self) -> list[bytes]:
         """See IRecords."""
         return await self._run(None, transactions.interrupted)
+
+    async def lease(self, daemon: str, until: float) -> None:
+        """See IRecords."""
+        await self._run(None, partial(transactions.lease, daemon, until))
+
+    async def release(self, daemon: str) -> None:
+        """See IRecords."""
+        await self._run(None, partial(transactions.release, daemon))
+
+    async def alive(self, now: float) -> frozenset[str]:
+        """See IRecords."""
+        return await self._run(_WRITE, partial(transactions.alive, now))
 
     async def due(self, now: float, limit: int) -> list[Drop]:
         """See IRecords."""

@@ -41,6 +41,8 @@ INSERT_DROP = """
 
 FIND_DROP = "SELECT * FROM drops WHERE key = :key"
 
+PAGE = "SELECT * FROM drops WHERE key > :after ORDER BY key LIMIT :limit"
+
 #: What keeps others from changing a row until the transaction ends. SQLite, which has one writer, does without.
 FOR_UPDATE = " FOR UPDATE"
 
@@ -111,8 +113,8 @@ CHANGE_CLAIM = """
 DELETE_CLAIM = "DELETE FROM claims WHERE id = :id"
 
 INSERT_TRANSFER = """
-    INSERT INTO transfers (id, "drop", claim, first, length, reserved, acknowledged, settled)
-    VALUES (:id, :drop, :claim, :first, :length, :reserved, :acknowledged, :settled)
+    INSERT INTO transfers (id, "drop", claim, daemon, first, length, reserved, acknowledged, settled)
+    VALUES (:id, :drop, :claim, :daemon, :first, :length, :reserved, :acknowledged, :settled)
 """
 
 CHANGE_TRANSFER = """
@@ -125,3 +127,16 @@ INSERT_EVENT = """
     INSERT INTO events ("drop", number, at, touch, claim, "offset", who)
     VALUES (:drop, :number, :at, :touch, :claim, :offset, :who)
 """
+
+# -- daemons ---------------------------------------------------------------------------------------
+
+LEASE_DAEMON = """
+    INSERT INTO daemons (name, lease) VALUES (:name, :until) ON CONFLICT (name) DO UPDATE SET lease = :until
+"""
+
+RELEASE_DAEMON = "DELETE FROM daemons WHERE name = :name"
+
+DAEMONS_ALIVE = "SELECT name FROM daemons WHERE lease > :now"
+
+#: What died long ago is not worth a row.
+FORGET_DAEMONS = "DELETE FROM daemons WHERE lease <= :now"

@@ -56,6 +56,7 @@ class SQLiteRecords:
         self._reactor = reactor
         self._database = Database(path, durable=durable, schema=schema)
         self._pool: ThreadPool | None = None
+        self._leases: dict[str, float] = {}
 
     @property
     def name(self) -> str:
@@ -68,6 +69,7 @@ class SQLiteRecords:
         :raises StoreUnusable: it cannot be opened, is none of ours, or another daemon uses it.
         :raises SchemaTooNew: a later version wrote it; it is left as it is.
         """
+        self._leases.clear()
         self._pool = ThreadPool(1, 1, name="sqlite")
         self._pool.start()
         try:
@@ -100,6 +102,10 @@ class SQLiteRecords:
         """See IRecords."""
         return await self._run(READ, transactions.find(key))
 
+    async def page(self, after: bytes, limit: int) -> list[Drop]:
+        """See IRecords."""
+        return await self._run(READ, transactions.page(after, limit))
+
     async def has_blob(self, blob: str) -> bool:
         """See IRecords."""
         return await self._run(READ, transactions.has_blob(blob))
@@ -120,9 +126,25 @@ class SQLiteRecords:
         """See IRecords."""
         return await self._run(WRITE, transactions.change_all(keys, rule))
 
+    async def restore(self, ledger: Ledger, events: Sequence[Event]) -> None:
+        """See IRecords; a key or a blob that is there already is an ``IntegrityError``."""
+        await self._run(WRITE, transactions.restore(ledger, events))
+
     async def interrupted(self) -> list[bytes]:
         """See IRecords."""
         return await self._run(READ, transactions.interrupted())
+
+    async def lease(self, daemon: str, until: float) -> None:
+        """See IRecords; one daemon at a time has the database, so this is nobody else's business."""
+        self._leases[daemon] = until
+
+    async def release(self, daemon: str) -> None:
+        """See IRecords."""
+        self._leases.pop(daemon, None)
+
+    async def alive(self, now: float) -> frozenset[str]:
+        """See IRecords."""
+        return frozenset(daemon for daemon, until in self._leases.items() if until > now)
 
     async def due(self, now: float, limit: int) -> list[Drop]:
         """See IRecords."""

@@ -58,6 +58,11 @@ def find(key: bytes) -> Transaction[Drop | None]:
     return _the_drop((yield sql.FIND_DROP, {"key": key}))
 
 
+def page(after: bytes, limit: int) -> Transaction[list[Drop]]:
+    """Return up to ``limit`` drops whose keys come after ``after``, in order."""
+    return list(map(drop_from, (yield sql.PAGE, {"after": after, "limit": limit})))
+
+
 def has_blob(blob: str) -> Transaction[bool]:
     """Tell whether a drop that is not purged has its bytes in ``blob``."""
     return bool((yield sql.HAS_BLOB, {"blob": blob}))
@@ -165,12 +170,41 @@ def _keep_transfers(before: Ledger, after: Ledger) -> Transaction[None]:
             yield sql.CHANGE_TRANSFER, transfer_row(transfer, after.drop)
 
 
+# -- daemons ---------------------------------------------------------------------------------------
+
+
+def lease(name: str, until: float) -> Transaction[None]:
+    """Note that a daemon lives, until then at least."""
+    yield sql.LEASE_DAEMON, {"name": name, "until": until}
+
+
+def release(name: str) -> Transaction[None]:
+    """Note that a daemon has stopped."""
+    yield sql.RELEASE_DAEMON, {"name": name}
+
+
+def alive(now: float) -> Transaction[frozenset[str]]:
+    """Return the names of the daemons that live, and forget those that do not."""
+    yield sql.FORGET_DAEMONS, {"now": now}
+    return frozenset(row["name"] for row in (yield sql.DAEMONS_ALIVE, {"now": now}))
+
+
 # -- drops -----------------------------------------------------------------------------------------
 
 
 def insert(drop: Drop) -> Transaction[None]:
     """Add a new drop."""
     yield sql.INSERT_DROP, drop_row(drop)
+
+
+def restore(ledger: Ledger, events: Sequence[Event]) -> Transaction[None]:
+    """Add a drop that other records had, and what hangs on it."""
+    yield sql.INSERT_DROP, drop_row(ledger.drop)
+    nothing = Ledger(drop=ledger.drop)
+    yield from _keep_claims(nothing, ledger)
+    yield from _keep_transfers(nothing, ledger)
+    for event in events:
+        yield sql.INSERT_EVENT, event_row(event)
 
 
 def purged(key: bytes, forget_at: float) -> Transaction[None]:

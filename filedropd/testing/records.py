@@ -21,6 +21,8 @@ class _Tables:
     #: By the keys of the drops; without events.
     ledgers: dict[bytes, Ledger] = attrs.field(factory=dict)
     events: dict[bytes, list[Event]] = attrs.field(factory=dict)
+    #: Of daemons, by their names.
+    leases: dict[str, float] = attrs.field(factory=dict)
 
     @property
     def drops(self) -> list[Drop]:
@@ -51,6 +53,7 @@ class MemoryRecords:
     async def open(self) -> None:
         """See IRecords."""
         self._open = True
+        self._kept.leases.clear()  # one daemon at a time
 
     async def close(self) -> None:
         """See IRecords."""
@@ -72,6 +75,10 @@ class MemoryRecords:
         """See IRecords."""
         ledger = self._tables.ledgers.get(key)
         return None if ledger is None else ledger.drop
+
+    async def page(self, after: bytes, limit: int) -> list[Drop]:
+        """See IRecords."""
+        return sorted((drop for drop in self._tables.drops if drop.key > after), key=_by_key)[:limit]
 
     async def has_blob(self, blob: str) -> bool:
         """See IRecords."""
@@ -109,9 +116,26 @@ class MemoryRecords:
             raise
         return [results[key] for key in keys]
 
+    async def restore(self, ledger: Ledger, events: Sequence[Event]) -> None:
+        """See IRecords."""
+        await self.insert(ledger.drop)
+        await self.change(ledger.drop.key, lambda _: (attrs.evolve(ledger, events=tuple(events)), None))
+
     async def interrupted(self) -> list[bytes]:
         """See IRecords."""
         return sorted(key for key, ledger in self._tables.ledgers.items() if ledger.transfers)
+
+    async def lease(self, daemon: str, until: float) -> None:
+        """See IRecords."""
+        self._tables.leases[daemon] = until
+
+    async def release(self, daemon: str) -> None:
+        """See IRecords."""
+        self._tables.leases.pop(daemon, None)
+
+    async def alive(self, now: float) -> frozenset[str]:
+        """See IRecords."""
+        return frozenset(daemon for daemon, until in self._tables.leases.items() if until > now)
 
     async def due(self, now: float, limit: int) -> list[Drop]:
         """See IRecords."""
@@ -141,6 +165,10 @@ class MemoryRecords:
         drop = await self.find(key)
         if drop is not None and drop.state is DropState.PURGED:
             del self._tables.ledgers[key], self._tables.events[key]
+
+
+def _by_key(drop: Drop) -> bytes:
+    return drop.key
 
 
 def _by_id(transfer: Transfer) -> str:

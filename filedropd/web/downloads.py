@@ -12,7 +12,8 @@ from urllib.parse import parse_qs
 
 from filedropd import errors
 from filedropd.claims.asking import Recipient
-from filedropd.drops import Drops, Visit
+from filedropd.downloads import Visit
+from filedropd.drops import Drops
 from filedropd.http.disposition import attachment
 from filedropd.http.interfaces import Refusal
 from filedropd.http.multipart import Field, is_form, read_form

@@ -7,10 +7,11 @@ from typing import Final
 
 from filedropd import spans
 from filedropd.claims.ledger import Ledger
-from filedropd.drops import Drops, Standing
+from filedropd.drops import Drops
 from filedropd.errors import ClientGone
 from filedropd.http.request import Request
 from filedropd.model import Claim, DropState, Event
+from filedropd.standing import Standing
 from filedropd.tokens import Token
 from filedropd.web import fields
 from filedropd.web.answers import JSON, answer, as_json, moment

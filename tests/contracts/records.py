@@ -8,6 +8,7 @@ import attrs
 from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
+from filedropd.claims.ledger import Ledger
 from filedropd.errors import Unavailable
 from filedropd.interfaces import IRecords
 from filedropd.model import Drop, DropState, Reason, Touch
@@ -376,5 +377,72 @@ class ReapingContract(RecordsBase):
         self.assertIsNone(await records.change(key_of(1), asking(a_wish())))
 
 
-class RecordsContract(LifeContract, DropsContract, ReapingContract, ChangesContract, StatesContract, AgreementContract):
+class MovingContract(RecordsBase):
+    """All drops, from one end to the other, and into other records."""
+
+    async def test_page(self):
+        """Drops come in the order of their keys, so many at a time, each once."""
+        records = await self.holding(*map(a_drop, (3, 1, 2, 5)))
+        first = await records.page(b"", 3)
+        self.assertEqual([key_of(1), key_of(2), key_of(3)], [drop.key for drop in first])
+        self.assertEqual([a_drop(5)], await records.page(first[-1].key, 3))
+        self.assertEqual([], await records.page(key_of(5), 3))
+
+    async def test_page_tombstones(self):
+        """What is purged is among them."""
+        records = await self.holding(a_drop())
+        await self.gone(records)
+        await records.purged(key_of(1), NOW)
+        self.assertEqual([await self.found(records)], await records.page(b"", 10))
+
+    async def test_restore(self):
+        """A drop with its claims, transfers and events is in other records as it was in the first."""
+        records = await self.holding(a_drop(downloads=2))
+        await records.change(key_of(1), asking(a_wish("1")))
+        await records.change(key_of(1), asking(a_wish("2")))
+        before = (await self.ledger(records), await records.events(key_of(1)))
+        others = await self.opened()
+        await others.restore(*before)
+        self.assertEqual(before, (await self.ledger(others), await others.events(key_of(1))))
+        self.assertEqual([key_of(1)], await others.interrupted())
+
+    async def test_restore_twice(self):
+        """What is there already stays as it is."""
+        records = await self.holding(a_drop())
+        with self.assertRaises(Exception):  # noqa: B017 - each database has a name of its own for it
+            await records.restore(Ledger(drop=a_drop(size=7)), [])
+        self.assertEqual(a_drop(), await self.found(records))
+
+
+class LeasesContract(RecordsBase):
+    """Which daemons live."""
+
+    async def test_leases(self):
+        """A daemon lives until its lease ends, which can be renewed."""
+        records = await self.opened()
+        await records.lease("a", NOW + 10)
+        await records.lease("b", NOW + 20)
+        self.assertEqual({"a", "b"}, await records.alive(NOW))
+        await records.lease("a", NOW + 30)
+        self.assertEqual({"a"}, await records.alive(NOW + 20))
+
+    async def test_release(self):
+        """One that has stopped does not live; to stop twice is no error."""
+        records = await self.opened()
+        await records.lease("a", NOW + 10)
+        await records.release("a")
+        await records.release("a")
+        self.assertEqual(frozenset(), await records.alive(NOW))
+
+
+class RecordsContract(
+    LifeContract,
+    DropsContract,
+    ReapingContract,
+    LeasesContract,
+    MovingContract,
+    ChangesContract,
+    StatesContract,
+    AgreementContract,
+):
     """The whole suite. Say how records are made, and what a restart makes of them."""

@@ -1,0 +1,281 @@
+"""A download: whether it may be, its bytes, and what became of them.
+
+The steps in their order: the claim and the first stride (committed), the blob, the answer's head, the bytes, each
+further stride (committed before them), the settling, the end (committed, or kept until it can be).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+import attrs
+from twisted.internet.interfaces import IReactorTime
+
+from filedropd.claims.asking import Granted, InTheWay, Over, Progress, Recipient, Verdict, Wish, ask, reserve
+from filedropd.claims.ending import confirm, end
+from filedropd.claims.ledger import Ledger
+from filedropd.claims.policy import Policy
+from filedropd.deferreds import Gathering, background, shielded
+from filedropd.errors import Gone, InsufficientStorage, Locked, NotFound, Unavailable
+from filedropd.finding import Finding
+from filedropd.interfaces import StillSending
+from filedropd.model import NOTHING_SENT, Drop, Outcome, Transfer
+from filedropd.recording import Recording
+from filedropd.tokens import Randomness, Token, claim_token, random_name
+from filedropd.transfers import Sending, Transfers
+
+if TYPE_CHECKING:
+    from filedropd.interfaces import Exchange, IBlobs, IDelivery
+    from filedropd.ledgers import Ledgers, TimedRule
+    from filedropd.metrics import Metrics
+
+#: Seconds for which a request waits for a claim that is settling.
+SETTLING: Final = 1.5
+#: Seconds after which a transfer that somebody else sends is superseded: until then it may turn out to be over.
+HANDED_OVER: Final = 0.5
+#: Seconds after which a client that met somebody else's download may ask again.
+LOCKED_RETRY: Final = 5
+#: Seconds after which one may ask again who met bytes of his own that are on their way, or an outcome that takes long.
+IN_FLIGHT_RETRY: Final = 1
+
+
+@attrs.frozen(kw_only=True)
+class Visit:
+    """Somebody who may have a drop's bytes, if there is a copy for him.
+
+    :ivar drop: as it was when he came.
+    :ivar claimed: he showed the token of a claim of his.
+    """
+
+    drop: Drop
+    recipient: Recipient
+    claimed: bool
+
+
+class Downloads:
+    """Hands drops over.
+
+    :param clock: for waiting.
+    :param now: the time on the wall, in seconds since the epoch.
+    :param daemon: the name of this daemon, where several may run on the same records.
+    """
+
+    def __init__(
+        self,
+        *,
+        ledgers: Ledgers,
+        recording: Recording,
+        finding: Finding,
+        blobs: IBlobs,
+        delivery: IDelivery,
+        transfers: Transfers,
+        metrics: Metrics,
+        clock: IReactorTime,
+        now: Callable[[], float],
+        randomness: Randomness,
+        daemon: str,
+    ) -> None:
+        self._ledgers = ledgers
+        self._recording = recording
+        self._finding = finding
+        self._blobs = blobs
+        self._delivery = delivery
+        self._transfers = transfers
+        self._metrics = metrics
+        self._clock = clock
+        self._now = now
+        self._randomness = randomness
+        self._daemon = daemon
+        self._work = Gathering()
+
+    async def peek(self, visit: Visit, first: int, length: int) -> None:
+        """Return if these bytes could be had now. Takes nothing and waits for nobody.
+
+        :raises Locked: they could not.
+        :raises Gone: it is gone by now.
+        """
+        ledger = await self._ledgers.read(visit.drop.key)
+        if ledger is None:
+            raise NotFound
+        progress = self._transfers.progress(visit.drop.key)
+        _, verdict = ask(ledger, self._wish(visit, first, length), progress, self._now(), self._ledgers.policy)
+        if isinstance(verdict, Over):
+            raise Gone(verdict.reason.value)
+        if not isinstance(verdict, Granted):
+            raise _locked(verdict)
+
+    async def claim(self, visit: Visit) -> Token:
+        """Claim a copy for somebody who asks for its bytes next, and return the claim's token.
+
+        :raises Locked: others have the copies.
+        :raises Gone: it is gone by now.
+        """
+        granted = await shielded(self._grant(visit, self._wish(visit, 0, visit.drop.size, claim_only=True)))
+        return claim_token(visit.recipient.link, granted.claim.id)
+
+    async def deliver(
+        self, visit: Visit, first: int, length: int, exchange: Exchange, begin: Callable[[Token], None]
+    ) -> None:
+        """Hand ``length`` bytes from ``first`` to whoever is at the other end of ``exchange``.
+
+        They go out under a claim, which was opened before, or is now; what became of them is recorded.
+
+        :param begin: called with the claim's token once the bytes are there: writes the answer's head.
+        :raises Locked: somebody else has the copy, or these bytes are on their way to the same recipient.
+        :raises Gone: it is gone by now.
+        """
+        await shielded(self._deliver(visit, first, length, exchange, begin))
+
+    async def _deliver(
+        self, visit: Visit, first: int, length: int, exchange: Exchange, begin: Callable[[Token], None]
+    ) -> None:
+        key = visit.drop.key
+        with self._work:
+            granted = await self._grant(visit, self._wish(visit, first, length))
+            if granted.transfer is None:
+                raise RuntimeError("bytes were asked for")
+            reserve = partial(self._reserve, key, granted.transfer.id)
+            sending = Sending(granted.transfer, exchange, reserve, visit.drop.blob)
+            token = claim_token(visit.recipient.link, granted.claim.id)
+            self._transfers.add(key, sending)
+            try:
+                outcome = await self._handed_over(visit, first, length, sending, partial(begin, token))
+            except StillSending:  # the daemon stops: its next start learns, or presumes, what became of it
+                self._transfers.remove(key, sending)
+                return
+            except BaseException:
+                await self._end(key, sending, sending.given)
+                raise
+            await self._end(key, sending, outcome)
+            if outcome.quiet:
+                background(self._confirm(key, sending), "what follows a download")
+
+    async def _handed_over(
+        self, visit: Visit, first: int, length: int, sending: Sending, begin: Callable[[], None]
+    ) -> Outcome:
+        """Hand bytes over, and return what became of them."""
+        try:
+            blob = await self._blobs.open(visit.drop.blob)
+        except FileNotFoundError:  # the drop may have ended since it was claimed
+            await self._finding.check_gone(await self._finding.found(visit.drop.key))
+            raise
+        try:
+            begin()
+            return await self._delivery.deliver(blob, first, length, sending)
+        finally:
+            blob.close()
+
+    def _wish(self, visit: Visit, first: int, length: int, *, claim_only: bool = False) -> Wish:
+        return Wish(
+            recipient=visit.recipient,
+            claim=random_name(self._randomness),
+            transfer=None if claim_only else random_name(self._randomness),
+            daemon=self._daemon,
+            first=first,
+            length=length if visit.drop.size else visit.drop.extent,
+        )
+
+    async def _grant(self, visit: Visit, wish: Wish) -> Granted:
+        """Let the rules decide. Meets what settles with patience: its outcome is this one's answer."""
+        key = visit.drop.key
+        patience = self._clock.seconds() + SETTLING
+        while True:
+            before = self._transfers.of(key)
+            try:
+                verdict = await self._ledgers.change(key, partial(_asked, wish, self._transfers.progress(key)))
+            except Unavailable:
+                # Whether it was granted is not known: nothing was sent.
+                self._recording.later(key, partial(_ended, wish.transfer or "", NOTHING_SENT))
+                raise
+            if verdict is None:
+                raise NotFound
+            if isinstance(verdict, Granted):
+                return verdict
+            if isinstance(verdict, Over):
+                await self._finding.check_gone(await self._finding.found(key))
+                raise Gone(verdict.reason.value)
+            awaited = _awaited(verdict, dict.fromkeys((*before, *self._transfers.of(key))))
+            if awaited is None:
+                raise _locked(verdict)
+            await self._wait_for(awaited, verdict, patience - self._clock.seconds())
+
+    async def _wait_for(self, awaited: Sending, verdict: Verdict, seconds: float) -> None:
+        """Wait for a transfer to be over; one that somebody else sends is given up soon for whoever shows the token."""
+        if seconds <= 0:
+            raise Locked(IN_FLIGHT_RETRY)
+        superseded = awaited.handed_over and isinstance(verdict, InTheWay) and verdict.token
+        ended = await awaited.over.within(self._clock, HANDED_OVER if superseded else seconds)
+        if superseded and not ended:
+            awaited.abort()
+
+    async def _reserve(self, key: bytes, transfer: str) -> Transfer | None:
+        progress = self._transfers.progress(key)
+        return await self._ledgers.change(key, lambda ledger, *_: reserve(ledger, transfer, progress))
+
+    async def _end(self, key: bytes, sending: Sending, outcome: Outcome) -> None:
+        """Record what became of a transfer; where the records are away, as soon as they are back."""
+        sending.awaited = True
+        told = "complete" if outcome.complete else "broken" if outcome.begun else "unsent"
+        self._metrics.downloaded(told, outcome.sent)
+        rule = partial(_ended, sending.id, outcome)
+        try:
+            await self._ledgers.change(key, rule)
+        except (Unavailable, InsufficientStorage):
+            background(self._end_later(key, sending, rule), "recording a download")
+            return
+        except BaseException:
+            self._transfers.remove(key, sending)
+            raise
+        self._transfers.remove(key, sending)
+
+    async def _end_later(self, key: bytes, sending: Sending, rule: TimedRule[None]) -> None:
+        with self._work:
+            try:
+                await self._recording.surely(key, rule)
+            finally:
+                self._transfers.remove(key, sending)
+
+    async def _confirm(self, key: bytes, sending: Sending) -> None:
+        """Wait for what follows a settlement by quiet alone, and write it down."""
+        with self._work:
+            kept = await sending.confirmed()
+            await sending.over.wait()  # its end is written down before what follows it
+            await self._recording.surely(
+                key, lambda ledger, now, policy: (confirm(ledger, sending.id, now, policy, kept=kept), None)
+            )
+
+    async def stop(self) -> None:
+        """Return when all that changes state has ended. Call it when no more requests come."""
+        await self._work.empty()
+
+
+def _asked(
+    wish: Wish, progress: Mapping[str, Progress], ledger: Ledger, now: float, policy: Policy
+) -> tuple[Ledger, Verdict]:
+    return ask(ledger, wish, progress, now, policy)
+
+
+def _locked(verdict: Verdict) -> Locked:
+    return Locked(IN_FLIGHT_RETRY if isinstance(verdict, InTheWay) else LOCKED_RETRY)
+
+
+def _awaited(verdict: Verdict, here: Iterable[Sending]) -> Sending | None:
+    """Return a transfer whose end will soon let the rules decide otherwise, if there is one.
+
+    :param here: those that run here, and those that did when the rules were asked.
+    """
+    if isinstance(verdict, InTheWay):
+        ids = {transfer.id for transfer in verdict.transfers}
+        here = [sending for sending in here if sending.id in ids]
+    awaited = next((sending for sending in here if sending.awaited), None)
+    if awaited is None and isinstance(verdict, InTheWay) and verdict.token:
+        for sending in here:
+            sending.abort()  # superseded
+        awaited = next(iter(here), None)
+    return awaited
+
+
+def _ended(transfer: str, outcome: Outcome, ledger: Ledger, now: float, policy: Policy) -> tuple[Ledger, None]:
+    return end(ledger, transfer, outcome, now, policy), None
