@@ -1,4 +1,5 @@
 # make serve   run the daemon on 127.0.0.1:8002 (make serve ARGS="--max-file-size 1GiB" for options)
+# make stack   PostgreSQL, Redis, nginx and two daemons on loopback, to try (make stack ARGS="--port 8081")
 # make test    lint, types, import rules and all tests
 # make conformance URL=http://127.0.0.1:8080   hold a one-time file drop to the cases of docs/exactly-once.md
 #              (without URL: a filedropd of its own; ADAPTER= says how a file is left there)
@@ -7,7 +8,7 @@
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint types imports trial conformance format clean
+.PHONY: help serve stack test lint types imports trial conformance format clean
 
 SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
@@ -28,6 +29,9 @@ serve: .venv/installed
 	@echo 'Or shorter:     curl -T README.md http://localhost:8002/'
 	@echo 'Then fetch the link it prints, once. Ctrl-C ends the daemon; files are kept in ./filedropd-data.'
 	@exec $(BIN)/twistd --nodaemon --pidfile= filedropd $(ARGS)
+
+stack: .venv/installed-test
+	@exec $(BIN)/python -m tests.stack $(ARGS)
 
 test: lint types imports trial
 

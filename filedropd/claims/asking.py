@@ -17,6 +17,7 @@ from filedropd.claims.policy import PROBE_WINDOW, Policy, stride
 from filedropd.model import Claim, ClaimState, Reason, Touch, Transfer
 from filedropd.spans import Spans
 from filedropd.tokens import Token, claim_token, recipient_key
+from filedropd.values import evolve
 
 #: States in which a claim can be joined.
 _JOINABLE = frozenset({ClaimState.OPEN, ClaimState.COVERED, ClaimState.SUSPENDED, ClaimState.PRESUMED})
@@ -134,7 +135,7 @@ def seen(ledger: Ledger, progress: Mapping[str, Progress]) -> Ledger:
     if not progress:
         return ledger
     transfers = tuple(
-        attrs.evolve(
+        evolve(
             transfer,
             acknowledged=max(transfer.acknowledged, progress[transfer.id].acknowledged),
             settling=progress[transfer.id].settling,
@@ -143,7 +144,7 @@ def seen(ledger: Ledger, progress: Mapping[str, Progress]) -> Ledger:
         else transfer
         for transfer in ledger.transfers
     )
-    return attrs.evolve(ledger, transfers=transfers)
+    return evolve(ledger, transfers=transfers)
 
 
 def ask(
@@ -244,7 +245,7 @@ def _take_up(ledger: Ledger, claim: Claim, wish: Wish, now: float) -> tuple[Ledg
         return ledger, Granted(claim, None)  # it is taken up by the request that asks for bytes
     copy = claim.copy if claim.copy in _free_copies(ledger) else _free_copies(ledger)[0]
     # He has not given it up, after all: the attempt is given back, and counted again if he leaves it again.
-    return _begin(ledger, attrs.evolve(claim, copy=copy, lapses=0), wish, now)
+    return _begin(ledger, evolve(claim, copy=copy, lapses=0), wish, now)
 
 
 def _begin(ledger: Ledger, claim: Claim, wish: Wish, now: float) -> tuple[Ledger, Verdict]:
@@ -361,5 +362,5 @@ def reserve(
         end = min((end, *(start for start, _ in taken)))
     if end <= first:
         return ledger, None
-    transfer = attrs.evolve(transfer, reserved=end - transfer.first)
+    transfer = evolve(transfer, reserved=end - transfer.first)
     return current.with_transfer(transfer), transfer

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-import attrs
-
 from filedropd import spans
 from filedropd.claims.asking import attempts
 from filedropd.claims.ending import completed, covered, suspended, window
 from filedropd.claims.ledger import Ledger
 from filedropd.claims.policy import Policy
 from filedropd.model import Claim, ClaimState, Drop, DropState, Reason, Touch, Transfer
+from filedropd.values import evolve
 
 
 def elapsed(ledger: Ledger, now: float, policy: Policy) -> Ledger:
@@ -54,7 +53,7 @@ def _over(ledger: Ledger, claim: Claim, now: float, policy: Policy) -> Ledger:
     if covered(claim, ledger.drop):
         return ledger.moved(claim, ClaimState.DELIVERED, now)
     counts = spans.size(claim.handed) * 2 > ledger.drop.extent
-    ledger = ledger.moved(attrs.evolve(claim, lapses=claim.lapses + counts), ClaimState.LAPSED, now)
+    ledger = ledger.moved(evolve(claim, lapses=claim.lapses + counts), ClaimState.LAPSED, now)
     available = ledger.drop.state is DropState.AVAILABLE
     if counts and available and attempts(ledger, claim.copy) >= policy.max_attempts:
         ledger = ledger.noted(Touch.ABANDONED, now).ended(Reason.ABANDONED, now)
@@ -65,7 +64,7 @@ def _accounted(ledger: Ledger, claim: Claim, transfers: tuple[Transfer, ...]) ->
     """Take all that these transfers of ``claim`` had reserved for handed out, and end them."""
     for transfer in transfers:
         if not transfer.settled:  # what settled was counted when it did
-            claim = attrs.evolve(claim, sent=_more(claim, transfer, ledger.drop))
+            claim = evolve(claim, sent=_more(claim, transfer, ledger.drop))
     return ledger.without_transfers(*transfers).with_claim(claim), claim
 
 
@@ -95,7 +94,7 @@ def recovered(ledger: Ledger, now: float, policy: Policy, alive: Container[str] 
         if not dead:
             continue
         ledger, accounted = _accounted(ledger, claim, dead)
-        accounted = attrs.evolve(accounted, until=now + window(accounted, ledger.drop, policy))
+        accounted = evolve(accounted, until=now + window(accounted, ledger.drop, policy))
         ledger = ledger.with_claim(accounted)
         offset = min(ledger.drop.size, max(spans.last(transfer.handed) for transfer in dead))
         if ledger.running(accounted):
@@ -121,4 +120,4 @@ def due(ledger: Ledger, now: float, policy: Policy) -> Ledger:
     else:
         ends = [_deadline(ledger, claim, policy) for claim in ledger.claims]
         at = min((drop.expires_at if drop.state is DropState.AVAILABLE else float("inf"), *ends))
-    return attrs.evolve(ledger, drop=attrs.evolve(drop, due_at=at))
+    return evolve(ledger, drop=evolve(drop, due_at=at))

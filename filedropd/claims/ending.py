@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import attrs
-
 from filedropd import spans
 from filedropd.claims.ledger import Ledger
 from filedropd.claims.policy import AFTERMATH, PROBE, PROBE_WINDOW, STRIDES, Policy
 from filedropd.model import Claim, ClaimState, Drop, Outcome, Reason, Touch, Transfer
+from filedropd.values import evolve
 
 
 def end(ledger: Ledger, id: str, outcome: Outcome, now: float, policy: Policy) -> Ledger:  # noqa: A002 - its name
@@ -26,15 +25,15 @@ def end(ledger: Ledger, id: str, outcome: Outcome, now: float, policy: Policy) -
     )
     handed = spans.of(transfer.first, transfer.first + min(sent, transfer.reserved))
     fresh = spans.less(handed, claim.handed)
-    claim = attrs.evolve(claim, sent=spans.stacked(claim.sent, handed)[: ledger.drop.downloads + 1])
+    claim = evolve(claim, sent=spans.stacked(claim.sent, handed)[: ledger.drop.downloads + 1])
     if not outcome.quiet:
         confirmed = spans.of(transfer.first, transfer.first + min(acknowledged, transfer.length))
-        claim = attrs.evolve(claim, confirmed=spans.union(claim.confirmed, spans.common(confirmed, claim.handed)))
+        claim = evolve(claim, confirmed=spans.union(claim.confirmed, spans.common(confirmed, claim.handed)))
     if fresh or covered(claim, ledger.drop):  # a copy without a hole keeps nobody out: only he can lose by its end
-        claim = attrs.evolve(claim, until=now + window(claim, ledger.drop, policy))
+        claim = evolve(claim, until=now + window(claim, ledger.drop, policy))
     ledger = ledger.with_claim(claim)
     if outcome.quiet:
-        ledger = ledger.with_transfer(attrs.evolve(transfer, settled=True, acknowledged=transfer.length))
+        ledger = ledger.with_transfer(evolve(transfer, settled=True, acknowledged=transfer.length))
     else:
         ledger = ledger.without_transfers(transfer)
     return _concluded(ledger, claim, transfer, now, settled=outcome.complete)
@@ -51,9 +50,9 @@ def confirm(ledger: Ledger, id: str, now: float, policy: Policy, *, kept: bool) 
     claim = ledger.claim(transfer.claim)
     ledger = ledger.without_transfers(transfer)
     if kept:
-        claim = attrs.evolve(claim, confirmed=spans.union(claim.confirmed, transfer.asked))
+        claim = evolve(claim, confirmed=spans.union(claim.confirmed, transfer.asked))
     elif claim.state is ClaimState.PRESUMED:
-        claim = attrs.evolve(claim, until=now + policy.window)
+        claim = evolve(claim, until=now + policy.window)
         ledger = ledger.noted(
             Touch.BROKEN, now, claim=claim.number, offset=_offset(ledger.drop, transfer, transfer.length)
         )
@@ -102,7 +101,7 @@ def completed(ledger: Ledger, claim: Claim, now: float) -> Ledger:
     if spans.union(claim.confirmed, *lingering) == ledger.drop.whole:
         if not lingering:
             return ledger.moved(claim, ClaimState.DELIVERED, now)
-        claim = attrs.evolve(claim, until=now + AFTERMATH)
+        claim = evolve(claim, until=now + AFTERMATH)
     return ledger.moved(claim, ClaimState.PRESUMED, now)
 
 

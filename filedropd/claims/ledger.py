@@ -18,6 +18,7 @@ from filedropd.model import (
     Touch,
     Transfer,
 )
+from filedropd.values import evolve
 
 #: Events that are kept of one drop; beyond, only those that end something are.
 MOST_EVENTS: Final = 500
@@ -72,27 +73,27 @@ class Ledger:
     def with_claim(self, claim: Claim) -> Ledger:
         """Return it with ``claim`` as given, in the place of the one with its id or as a new one."""
         others = tuple(claim if other.id == claim.id else other for other in self.claims)
-        return attrs.evolve(self, claims=others if claim in others else (*others, claim))
+        return evolve(self, claims=others if claim in others else (*others, claim))
 
     def with_transfer(self, transfer: Transfer) -> Ledger:
         """Return it with ``transfer`` as given."""
         others = tuple(other for other in self.transfers if other.id != transfer.id)
-        return attrs.evolve(self, transfers=(*others, transfer))
+        return evolve(self, transfers=(*others, transfer))
 
     def without_transfers(self, *ended: Transfer) -> Ledger:
         """Return it without these transfers."""
         ids = {transfer.id for transfer in ended}
-        return attrs.evolve(self, transfers=tuple(other for other in self.transfers if other.id not in ids))
+        return evolve(self, transfers=tuple(other for other in self.transfers if other.id not in ids))
 
     def opened(self, claim: Claim) -> Ledger:
         """Return it with a new claim, whose copy is taken."""
-        drop = attrs.evolve(self.drop, opened=self.drop.opened + 1, live=self.drop.live + 1)
-        return attrs.evolve(self, drop=drop, claims=(*self.claims, claim))
+        drop = evolve(self.drop, opened=self.drop.opened + 1, live=self.drop.live + 1)
+        return evolve(self, drop=drop, claims=(*self.claims, claim))
 
     def released(self, claim: Claim) -> Ledger:
         """Return it as if ``claim``, which is live, had never been opened."""
         left = tuple(other for other in self.claims if other.id != claim.id)
-        return attrs.evolve(self, drop=attrs.evolve(self.drop, live=self.drop.live - 1), claims=left)
+        return evolve(self, drop=evolve(self.drop, live=self.drop.live - 1), claims=left)
 
     def moved(self, claim: Claim, state: ClaimState, now: float) -> Ledger:
         """Return it with ``claim`` in ``state``, and the drop's counts and state after that.
@@ -102,15 +103,15 @@ class Ledger:
         before = claim.state
         if state not in CLAIM_TRANSITIONS[before]:
             raise UnlawfulMove(f"A claim that is {before.value} does not become {state.value}.")
-        claim = attrs.evolve(claim, state=state, ended_at=None if state.live else now)
+        claim = evolve(claim, state=state, ended_at=None if state.live else now)
         drop = self.drop
-        drop = attrs.evolve(
+        drop = evolve(
             drop,
             live=drop.live + state.live - before.live,
             delivered=drop.delivered + state.counts - before.counts,
             presumed=drop.presumed + (state is ClaimState.PRESUMED) - (before is ClaimState.PRESUMED),
         )
-        ledger = attrs.evolve(self, drop=drop).with_claim(claim)
+        ledger = evolve(self, drop=drop).with_claim(claim)
         if state.counts and not before.counts:
             ledger = ledger.noted(Touch.DELIVERED, now, claim=claim.number)
             if drop.delivered >= drop.downloads:
@@ -123,10 +124,10 @@ class Ledger:
         """Return it with its drop gone. One that was delivered is that, whatever else it was before (rule E)."""
         drop = self.drop
         if drop.state is not DropState.AVAILABLE:
-            return attrs.evolve(self, drop=attrs.evolve(drop, reason=reason))
+            return evolve(self, drop=evolve(drop, reason=reason))
         if DropState.GONE not in DROP_TRANSITIONS[drop.state]:
             raise UnlawfulMove(f"A drop that is {drop.state.value} does not become gone.")
-        return attrs.evolve(self, drop=attrs.evolve(drop, state=DropState.GONE, reason=reason, gone_at=now))
+        return evolve(self, drop=evolve(drop, state=DropState.GONE, reason=reason, gone_at=now))
 
     def noted(
         self,
@@ -140,6 +141,6 @@ class Ledger:
         """Return it with one event more, unless there are too many."""
         if self.drop.touches >= MOST_EVENTS and touch not in _ENDS:
             return self
-        drop = attrs.evolve(self.drop, touches=self.drop.touches + 1)
+        drop = evolve(self.drop, touches=self.drop.touches + 1)
         event = Event(drop=drop.key, number=drop.touches, at=now, touch=touch, claim=claim, offset=offset, who=who)
-        return attrs.evolve(self, drop=drop, events=(*self.events, event))
+        return evolve(self, drop=drop, events=(*self.events, event))

@@ -145,7 +145,8 @@ class Trail:
         self._noted: list[list[int]] = []
 
     def open(self) -> None:
-        """Go on where the last process was."""
+        """Go on where the last process was. Where that is noted is made, if nobody else keeps anything there."""
+        self._kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._noted = _noted(self._kept)
         known = {path.stat().st_ino: path for path in self._path.parent.glob(f"{self._path.name}*") if path.is_file()}
         for inode, offset in self._noted:

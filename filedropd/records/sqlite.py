@@ -27,7 +27,7 @@ from filedropd.interfaces import IRecords, Rule
 from filedropd.model import Drop, Event
 from filedropd.records import transactions
 from filedropd.records.migrations import SCHEMA
-from filedropd.records.sqlite_database import CLOSED, READ, WRITE, Begin, Database
+from filedropd.records.sqlite_database import ALONE, CLOSED, READ, WRITE, Begin, Database
 from filedropd.records.transactions import Transaction
 
 T = TypeVar("T")
@@ -100,7 +100,7 @@ class SQLiteRecords:
 
     async def find(self, key: bytes) -> Drop | None:
         """See IRecords."""
-        return await self._run(READ, transactions.find(key))
+        return await self._run(ALONE, transactions.find(key))
 
     async def page(self, after: bytes, limit: int) -> list[Drop]:
         """See IRecords."""
@@ -108,7 +108,7 @@ class SQLiteRecords:
 
     async def has_blob(self, blob: str) -> bool:
         """See IRecords."""
-        return await self._run(READ, transactions.has_blob(blob))
+        return await self._run(ALONE, transactions.has_blob(blob))
 
     async def ledger(self, key: bytes) -> Ledger | None:
         """See IRecords."""
@@ -116,7 +116,7 @@ class SQLiteRecords:
 
     async def events(self, key: bytes) -> list[Event]:
         """See IRecords."""
-        return await self._run(READ, transactions.events(key))
+        return await self._run(ALONE, transactions.events(key))
 
     async def change(self, key: bytes, rule: Rule[T]) -> T | None:
         """See IRecords; the one thread runs ``rule``, once: nobody else writes."""
@@ -132,7 +132,7 @@ class SQLiteRecords:
 
     async def interrupted(self) -> list[bytes]:
         """See IRecords."""
-        return await self._run(READ, transactions.interrupted())
+        return await self._run(ALONE, transactions.interrupted())
 
     async def lease(self, daemon: str, until: float) -> None:
         """See IRecords; one daemon at a time has the database, so this is nobody else's business."""
@@ -148,11 +148,11 @@ class SQLiteRecords:
 
     async def due(self, now: float, limit: int) -> list[Drop]:
         """See IRecords."""
-        return await self._run(READ, transactions.due(now, limit))
+        return await self._run(ALONE, transactions.due(now, limit))
 
     async def next_due(self) -> float | None:
         """See IRecords."""
-        return await self._run(READ, transactions.next_due())
+        return await self._run(ALONE, transactions.next_due())
 
     async def purged(self, key: bytes, forget_at: float) -> None:
         """See IRecords; a drop that is not gone, or already purged, is left as it is."""

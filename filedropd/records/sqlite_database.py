@@ -23,7 +23,6 @@ from filedropd.errors import FiledropError, InsufficientStorage, Unavailable
 from filedropd.interfaces import StoreUnusable
 from filedropd.records import migrations, sql
 from filedropd.records.migrations import Migration
-from filedropd.records.rows import Row
 from filedropd.records.transactions import Transaction
 
 T = TypeVar("T")
@@ -62,13 +61,15 @@ _log = Logger()
 class Begin(enum.Enum):
     """How a transaction begins."""
 
+    #: One statement, which is a transaction by itself.
+    ALONE = ""
     READ = "BEGIN"
     #: Takes the write lock at once: it is waited for here, and not half-way through, where SQLite
     #: would refuse instead of waiting.
     WRITE = "BEGIN IMMEDIATE"
 
 
-READ, WRITE = Begin.READ, Begin.WRITE
+ALONE, READ, WRITE = Begin.ALONE, Begin.READ, Begin.WRITE
 
 
 @attrs.define(eq=False)
@@ -124,6 +125,8 @@ class Database:
         if self._connection is None:
             raise Unavailable(CLOSED)
         try:
+            if begin is Begin.ALONE:
+                return _result(self._connection, transaction)
             with _committed(self._connection):
                 self._connection.execute(begin.value)
                 return _result(self._connection, transaction)
@@ -143,7 +146,7 @@ class Database:
         # isolation_level=None: the module begins no transactions of its own.
         connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
         try:
-            connection.row_factory = _by_name
+            connection.row_factory = sqlite3.Row
             steps = self._missing(connection)
             self._set_up(connection)
             for step in steps:
@@ -242,10 +245,6 @@ def _make_file(path: Path) -> None:
 
 
 # -- statements ------------------------------------------------------------------------------------
-
-
-def _by_name(cursor: sqlite3.Cursor, values: tuple[object, ...]) -> Row:
-    return {column[0]: value for column, value in zip(cursor.description, values, strict=True)}
 
 
 @contextlib.contextmanager

@@ -129,5 +129,8 @@ def _authorization(request: Request) -> Authorization | None:
 
 def accepts(request: Request, media_type: str) -> bool:
     """Tell whether a request names ``media_type`` in Accept; a wildcard does not count."""
-    accept = parse_accept_header(request.header("Accept"), MIMEAccept)
+    field = request.header("Accept")
+    if field is None or media_type not in field.lower():  # most often; and then there is nothing to parse
+        return False
+    accept = parse_accept_header(field, MIMEAccept)
     return any(item.lower() == media_type and quality > 0 for item, quality in accept)

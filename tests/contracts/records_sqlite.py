@@ -53,9 +53,10 @@ class SQLiteBase(RecordsBase):
         pool, connection = records._pool, records._database._connection
         assert pool is not None
         assert connection is not None
-        return await in_thread(
+        rows = await in_thread(
             cast(IReactorFromThreads, reactor), pool, lambda: connection.execute(statement, values).fetchall()
         )
+        return list(map(dict, rows))
 
     async def refusal(self, records: SQLiteRecords) -> str:
         """Return the words with which ``records`` refuse to open."""
