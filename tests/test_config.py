@@ -363,6 +363,13 @@ class LoadTests(SynchronousTestCase):
             with self.assertRaises(ConfigError):
                 load({setting: text}, {})
 
+    def test_password(self):
+        """The password of a URL that cannot be used is not shown."""
+        for text in ("postgresql://me:se cret@[", "redis://me:secret@host/x"):
+            setting = "cache" if text.startswith("redis") else "records"
+            error = self.assertRaises(ConfigError, load, {setting: text}, {})
+            self.assertNotIn("cret", str(error))
+
     def test_all_at_once(self):
         """Every fault is told at once, on a line of its own, under the key that was written, with its value."""
         path = self.file('header_count = "ten"\nmax_fil_size = 1')

@@ -6,6 +6,7 @@ Nothing here raises for what it reads: what is wrong becomes a :class:`Fault` in
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -20,6 +21,8 @@ _LARGEST_FILE = 1024 * 1024
 
 # Characters of a value that a fault shows.
 _LONGEST_SHOWN = 200
+# What stands between the name and the @ of a URL.
+_PASSWORD = re.compile(r"(://[^/@:]*:)[^@]*(@)")
 
 
 @attrs.frozen
@@ -165,8 +168,9 @@ def _unknown(name: str, known: Iterable[str]) -> str:
 
 
 def _shown(item: object) -> str:
-    """Return a value as one short line, without what a terminal would act on."""
+    """Return a value as one short line, without what a terminal would act on, and without the password of a URL."""
     if isinstance(item, str):
+        item = _PASSWORD.sub(r"\1…\2", item)
         return repr(item if len(item) <= _LONGEST_SHOWN else item[:_LONGEST_SHOWN] + "…")
     if isinstance(item, bool):
         return str(item).lower()
