@@ -18,8 +18,8 @@ from tests.daemon import PATIENCE, Daemon, eventually
 from tests.servers import postgresql, redis
 
 API: Final = "/api/v1.0/file"
-ROUNDS: Final = 10
-RACERS: Final = 32
+#: More by ``FILEDROPD_RACE=64x200``: so many racers, so many rounds.
+RACERS, ROUNDS = map(int, os.environ.get("FILEDROPD_RACE", "32x10").split("x"))
 #: More than the buffers of the two kernels between a daemon and a client that does not read.
 LARGE: Final = 14 * 2**20
 
