@@ -32,7 +32,6 @@ class Recording:
         self._clock = clock
         self._given_up = Happening()
         self._work = Gathering()
-        self.waiting = 0
 
     async def surely(self, key: bytes, rule: TimedRule[T]) -> T | None:
         """Do what ``Ledgers.change`` does, and try again for as long as the records are away.
@@ -45,12 +44,8 @@ class Recording:
                 return await self._ledgers.change(key, rule)
             except (Unavailable, InsufficientStorage):
                 self._log.warn("what happened to drop {drop} cannot be recorded now: it is kept", drop=short(key))
-                self.waiting += 1
-                try:
-                    if await self._given_up.within(self._clock, delay):
-                        raise
-                finally:
-                    self.waiting -= 1
+                if await self._given_up.within(self._clock, delay):
+                    raise
                 delay = min(2 * delay, LONGEST)
 
     def later(self, key: bytes, rule: TimedRule[None]) -> None:

@@ -119,11 +119,6 @@ class Pool:
         self._failed_at = float("-inf")
         self.away = False
 
-    @property
-    def in_use(self) -> int:
-        """How many sessions somebody uses."""
-        return self._open - len(self._idle)
-
     def start(self) -> None:
         """Let sessions be made."""
         self._closed = False
