@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import attrs
 from twisted.internet.interfaces import IReactorTime
 
+from filedropd.awaiting import SETTLING, Met, ended, ending_soon
 from filedropd.claims.asking import Granted, InTheWay, Over, Progress, Recipient, Verdict, Wish, ask, reserve
 from filedropd.claims.ending import confirm, end
 from filedropd.claims.ledger import Ledger
@@ -30,11 +31,8 @@ if TYPE_CHECKING:
     from filedropd.interfaces import Exchange, IBlobs, IDelivery
     from filedropd.ledgers import Ledgers, TimedRule
     from filedropd.metrics import Metrics
+    from filedropd.peers import Peers
 
-#: Seconds for which a request waits for a claim that is settling.
-SETTLING: Final = 1.5
-#: Seconds after which a transfer that somebody else sends is superseded: until then it may turn out to be over.
-HANDED_OVER: Final = 0.5
 #: Seconds after which a client that met somebody else's download may ask again.
 LOCKED_RETRY: Final = 5
 #: Seconds after which one may ask again who met bytes of his own that are on their way, or an outcome that takes long.
@@ -71,6 +69,7 @@ class Downloads:
         blobs: IBlobs,
         delivery: IDelivery,
         transfers: Transfers,
+        peers: Peers,
         metrics: Metrics,
         clock: IReactorTime,
         now: Callable[[], float],
@@ -83,6 +82,7 @@ class Downloads:
         self._blobs = blobs
         self._delivery = delivery
         self._transfers = transfers
+        self._peers = peers
         self._metrics = metrics
         self._clock = clock
         self._now = now
@@ -184,31 +184,40 @@ class Downloads:
         while True:
             before = self._transfers.of(key)
             try:
-                verdict = await self._ledgers.change(key, partial(_asked, wish, self._transfers.progress(key)))
+                answer = await self._ledgers.change(key, partial(_asked, wish, self._transfers.progress(key)))
             except Unavailable:
                 # Whether it was granted is not known: nothing was sent.
                 self._recording.later(key, partial(_ended, wish.transfer or "", NOTHING_SENT))
                 raise
-            if verdict is None:
+            if answer is None:
                 raise NotFound
+            verdict, elsewhere = answer
             if isinstance(verdict, Granted):
                 return verdict
             if isinstance(verdict, Over):
                 await self._finding.check_gone(await self._finding.found(key))
                 raise Gone(verdict.reason.value)
-            awaited = _awaited(verdict, dict.fromkeys((*before, *self._transfers.of(key))))
-            if awaited is None:
-                raise _locked(verdict)
-            await self._wait_for(awaited, verdict, patience - self._clock.seconds())
+            here = dict.fromkeys((*before, *self._transfers.of(key)))
+            await self._wait(key, verdict, here, elsewhere, patience - self._clock.seconds())
 
-    async def _wait_for(self, awaited: Sending, verdict: Verdict, seconds: float) -> None:
-        """Wait for a transfer to be over; one that somebody else sends is given up soon for whoever shows the token."""
-        if seconds <= 0:
+    async def _wait(
+        self, key: bytes, verdict: Verdict, here: Iterable[Sending], elsewhere: frozenset[str], seconds: float
+    ) -> None:
+        """Wait for an end that will let the rules decide otherwise.
+
+        :param here: the transfers that run in this daemon, and those that did when the rules were asked.
+        :param elsewhere: the daemons that run the others.
+        :raises Locked: there is none soon.
+        """
+        met = _met(verdict)
+        sending = ending_soon(met, here)
+        if sending is None:
+            if not elsewhere or seconds <= 0 or not await self._peers.ask(key, met, elsewhere, seconds):
+                raise _locked(verdict)
+        elif seconds <= 0:
             raise Locked(IN_FLIGHT_RETRY)
-        superseded = awaited.handed_over and isinstance(verdict, InTheWay) and verdict.token
-        ended = await awaited.over.within(self._clock, HANDED_OVER if superseded else seconds)
-        if superseded and not ended:
-            awaited.abort()
+        else:
+            await ended(sending, met, self._clock, seconds)
 
     async def _reserve(self, key: bytes, transfer: str) -> Transfer | None:
         progress = self._transfers.progress(key)
@@ -253,28 +262,23 @@ class Downloads:
 
 def _asked(
     wish: Wish, progress: Mapping[str, Progress], ledger: Ledger, now: float, policy: Policy
-) -> tuple[Ledger, Verdict]:
-    return ask(ledger, wish, progress, now, policy)
+) -> tuple[Ledger, tuple[Verdict, frozenset[str]]]:
+    """Return the verdict, and which other daemons run what the wish has met."""
+    after, verdict = ask(ledger, wish, progress, now, policy)
+    met = verdict.transfers if isinstance(verdict, InTheWay) else ledger.transfers
+    elsewhere = frozenset(each.daemon for each in met if not each.settled and each.daemon != wish.daemon)
+    return after, (verdict, elsewhere)
+
+
+def _met(verdict: Verdict) -> Met:
+    if isinstance(verdict, InTheWay):
+        ids = frozenset(transfer.id for transfer in verdict.transfers)
+        return Met(transfers=ids, superseding=verdict.token)
+    return Met()
 
 
 def _locked(verdict: Verdict) -> Locked:
     return Locked(IN_FLIGHT_RETRY if isinstance(verdict, InTheWay) else LOCKED_RETRY)
-
-
-def _awaited(verdict: Verdict, here: Iterable[Sending]) -> Sending | None:
-    """Return a transfer whose end will soon let the rules decide otherwise, if there is one.
-
-    :param here: those that run here, and those that did when the rules were asked.
-    """
-    if isinstance(verdict, InTheWay):
-        ids = {transfer.id for transfer in verdict.transfers}
-        here = [sending for sending in here if sending.id in ids]
-    awaited = next((sending for sending in here if sending.awaited), None)
-    if awaited is None and isinstance(verdict, InTheWay) and verdict.token:
-        for sending in here:
-            sending.abort()  # superseded
-        awaited = next(iter(here), None)
-    return awaited
 
 
 def _ended(transfer: str, outcome: Outcome, ledger: Ledger, now: float, policy: Policy) -> tuple[Ledger, None]:

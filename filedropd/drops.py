@@ -38,7 +38,9 @@ if TYPE_CHECKING:
     from filedropd.ledgers import Ledgers
     from filedropd.limiter import Limiter
     from filedropd.metrics import Metrics
+    from filedropd.peers import Peers
     from filedropd.reaper import Reaper
+    from filedropd.watching import Watches
 
 
 @attrs.frozen(kw_only=True)
@@ -78,6 +80,8 @@ class Drops:
         passwords: Passwords,
         reaper: Reaper,
         transfers: Transfers,
+        watches: Watches,
+        peers: Peers,
         limiter: Limiter,
         metrics: Metrics,
         rules: Rules,
@@ -100,7 +104,7 @@ class Drops:
         self._work = Gathering()
         self._finding = Finding(records, cache, now)
         self._recording = Recording(ledgers, clock)
-        self._standings = Standings(records, ledgers, transfers, clock)
+        self._standings = Standings(records, ledgers, transfers, watches, clock)
         self._downloads = Downloads(
             ledgers=ledgers,
             recording=self._recording,
@@ -108,6 +112,7 @@ class Drops:
             blobs=blobs,
             delivery=delivery,
             transfers=transfers,
+            peers=peers,
             metrics=metrics,
             clock=clock,
             now=now,

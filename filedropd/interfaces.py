@@ -10,7 +10,7 @@ what must not be cancelled; an implementation need not.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Container, Sequence
 from typing import Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import attrs
@@ -86,8 +86,8 @@ class IRecords(Interface):
     async def restore(ledger: Ledger, events: Sequence[Event]) -> None:
         """Add a drop that other records had, with its claims, its transfers and what was noted of it, in one transaction."""
 
-    async def interrupted() -> list[bytes]:
-        """Return the keys of the drops with transfers: those that run, and those that a crash cut off."""
+    async def interrupted(alive: Container[str] = ()) -> list[bytes]:
+        """Return the keys of the drops with transfers of daemons that are not ``alive``."""
 
     async def lease(daemon: str, until: float) -> None:
         """Note that the daemon of that name lives, until then at least."""
@@ -101,8 +101,12 @@ class IRecords(Interface):
         Where only one can have the records open, opening them ends all leases.
         """
 
-    async def due(now: float, limit: int) -> list[Drop]:
-        """Return up to ``limit`` drops whose ``due_at`` has come, the most overdue first."""
+    async def take_due(now: float, limit: int, until: float) -> list[Drop]:
+        """Return up to ``limit`` drops whose ``due_at`` has come, the most overdue ones, and make them due at ``until``.
+
+        So nobody else is given them before, unless whoever has them says otherwise; and nothing is lost where he
+        is killed.  Of any number of callers, in any number of processes, no two are given the same.
+        """
 
     async def next_due() -> float | None:
         """Return the earliest ``due_at``, or ``None`` where there are no drops."""
@@ -118,6 +122,20 @@ class IRecords(Interface):
 
     async def forget(key: bytes) -> None:
         """Delete a purged drop and what hangs on it. Any other stays."""
+
+    async def notify(words: Sequence[str]) -> None:
+        """Tell ``words`` to all daemons that listen on these records, this one included.
+
+        Whoever does not listen at that moment is not told later.
+        """
+
+    async def listen(heard: Callable[[str], None], missed: Callable[[], None]) -> None:
+        """Let ``heard`` be called with each word of :meth:`notify`, until the records are closed.
+
+        Where only one daemon can have the records open, there is nobody to be told by.
+
+        :param missed: called when words may have been lost: whoever needs to know must look.
+        """
 
 
 class IIncomingBlob(Interface):
@@ -171,6 +189,18 @@ class IBlob(Interface):
         """Give back what is held. A second call does nothing."""
 
 
+@attrs.frozen
+class Unfinished:
+    """What daemons that do not run any more left half-way in.
+
+    :ivar blobs: the names of the blobs, in order.
+    :ivar daemons: the names of those daemons, as far as they are known; of some nothing was left.
+    """
+
+    blobs: tuple[str, ...] = ()
+    daemons: frozenset[str] = frozenset()
+
+
 class IBlobs(Interface):
     """The bytes."""
 
@@ -210,8 +240,8 @@ class IBlobs(Interface):
         :raises OSError: it is still there.
         """
 
-    async def unfinished() -> list[str]:
-        """Return the names of the blobs that daemons which do not run any more left half-way in."""
+    async def unfinished() -> Unfinished:
+        """Return what daemons which do not run any more left half-way in, and those daemons' names."""
 
     async def finish(blob: str) -> None:
         """Publish an unfinished blob, whose row is there. To finish what is published is success.

@@ -19,6 +19,7 @@ from filedropd.claims.elapsing import recovered
 from filedropd.claims.ledger import Ledger
 from filedropd.claims.policy import Policy
 from filedropd.deferreds import Gathering, background
+from filedropd.errors import FiledropError
 from filedropd.model import Drop, DropState
 from filedropd.tokens import short
 
@@ -38,6 +39,8 @@ LONGEST_SLEEP: Final = 60.0
 LONGEST_RETRY: Final = 3600.0
 #: Seconds until the records are asked again when they cannot be.
 RECORDS_RETRY: Final = 5.0
+#: Seconds after which another daemon looks at what this one has taken, unless it has been dealt with.
+TAKEN: Final = 30.0
 _DOUBLINGS: Final = 12
 _BATCH: Final = 100
 
@@ -73,11 +76,15 @@ class Reaper:
         self._run_in_progress = Gathering()
         self._again = False
         self._stopped = True
+        self._taken: list[Drop] = []  # and not dealt with yet
         ledgers.tell(lambda drop: self.expect(drop.due_at))
 
     async def recover(self) -> None:
         """Put right what the last stop left half-done. Call it before anything is served."""
-        for blob in await self._blobs.unfinished():
+        unfinished = await self._blobs.unfinished()
+        for daemon in sorted(unfinished.daemons):  # its lease may say otherwise for some seconds more
+            await self._records.release(daemon)
+        for blob in unfinished.blobs:
             if await self._records.has_blob(blob):
                 await self._blobs.finish(blob)
                 self._log.info("upload {blob} was complete: kept", blob=blob)
@@ -90,7 +97,7 @@ class Reaper:
         """Let the claims that daemons which do not live any more had open wait for their recipients (rule X)."""
         alive = await self._records.alive(self._now())
         recovering = partial(_recovered, alive)
-        interrupted = await self._records.interrupted()
+        interrupted = await self._records.interrupted(alive)
         cut_off = 0
         for first in range(0, len(interrupted), _BATCH):
             cut_off += sum(map(bool, await self._ledgers.change_all(interrupted[first : first + _BATCH], recovering)))
@@ -134,20 +141,29 @@ class Reaper:
         with self._run_in_progress:
             self._again = False
             try:
-                while drops := await self._records.due(self._now(), _BATCH):
-                    for drop in drops:
-                        await self._reap(drop)
-                        if self._stopped:
-                            return
+                while await self._take_due():
+                    while self._taken:
+                        await self._reap(self._taken[-1])
+                        self._taken.pop()
+                    if self._stopped:  # not before: nobody else deals with what was taken, for a while
+                        return
                 next_due = await self._records.next_due()
             except Exception as error:  # noqa: BLE001 - the reaper must outlive whatever its stores do
-                self._log.failure("deleting is put off for {seconds} s: {error}", seconds=RECORDS_RETRY, error=error)
+                note = self._log.warn if isinstance(error, FiledropError) else self._log.failure
+                note("deleting is put off for {seconds} s: {error}", seconds=RECORDS_RETRY, error=error)
                 next_due = self._now() + RECORDS_RETRY
                 self._again = False  # whoever woke it meanwhile waits, too
         if self._again:
             self.wake()
         elif not self._stopped and next_due is not None:
             self._arm(next_due)
+
+    async def _take_due(self) -> bool:
+        """Take what is due, unless something was taken that is not dealt with; tell whether there is anything."""
+        if not self._taken:
+            now = self._now()
+            self._taken = await self._records.take_due(now, _BATCH, now + TAKEN)
+        return bool(self._taken)
 
     async def _reap(self, drop: Drop) -> None:
         now = self._now()

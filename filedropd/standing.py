@@ -42,12 +42,14 @@ class Standings:
     :param clock: for waiting.
     """
 
-    def __init__(self, records: IRecords, ledgers: Ledgers, transfers: Transfers, clock: IReactorTime) -> None:
+    def __init__(
+        self, records: IRecords, ledgers: Ledgers, transfers: Transfers, watches: Watches, clock: IReactorTime
+    ) -> None:
         self._records = records
         self._ledgers = ledgers
         self._transfers = transfers
         self._clock = clock
-        self.watches = Watches()
+        self.watches = watches
         ledgers.tell(self.watches.tell)
 
     async def watch(self, key: bytes) -> AsyncGenerator[Standing | None, None]:
@@ -56,17 +58,19 @@ class Standings:
         Once a second while something is being sent; ``None`` where nothing was to be said for a while.
         """
         watch = self.watches.open(key)
+        told: Standing | None = None
+        quiet = False
         try:
             while True:
                 standing = await self.standing(key)
-                yield standing
+                yield None if quiet and standing == told else standing
                 if standing.ledger.drop.finished or watch.over:
                     return
+                told = standing
                 running = any(not transfer.settled for transfer in standing.ledger.transfers)
-                while not await watch.changed(self._clock, PROGRESS if running else KEEP_ALIVE):
-                    if running:
-                        break
-                    yield None
+                changed = await watch.changed(self._clock, PROGRESS if running else KEEP_ALIVE)
+                # Another daemon may have changed it without a word: it is looked at all the same.
+                quiet = not changed and not running
         finally:
             self.watches.close(key, watch)
 

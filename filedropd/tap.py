@@ -48,12 +48,14 @@ from filedropd.logs import destination, observer
 from filedropd.metrics import Metrics
 from filedropd.notify import Notifier
 from filedropd.passwords import Argon2id, Passwords
+from filedropd.peers import Peers
 from filedropd.process import CANNOT_START, NOT_IN_ORDER, Process
 from filedropd.reaper import Reaper
 from filedropd.records.postgres import PostgresRecords
 from filedropd.records.sqlite import SQLiteRecords
 from filedropd.tokens import random_name
 from filedropd.transfers import Transfers
+from filedropd.watching import Watches
 from filedropd.web.access import AccessLog
 from filedropd.web.api import API
 from filedropd.web.forwarding import Forwarding
@@ -100,10 +102,12 @@ class Daemon(Service):
         durable = config.durability == "fsync"
         self._records = _records(reactor, config)
         self._redis = None if isinstance(config.cache, MemoryURL) else RedisCache.at(config.cache, reactor)
-        self._cache = _cache(reactor, self._redis)
+        own = MemoryCache(reactor)
+        self._cache = own if self._redis is None else Fronted(own, self._redis)
         # Whoever asks for random ids fills the drops' cache, and must not push the limits' counts out.
         self._counts = _cache(reactor, self._redis)
-        self._blobs = DiskBlobs(reactor, config.blobs.path, durable=durable, reserve=config.reserve)
+        daemon = random_name()
+        self._blobs = DiskBlobs(reactor, config.blobs.path, durable=durable, reserve=config.reserve, daemon=daemon)
         self._passwords = Passwords(
             reactor,
             Argon2id(memory=config.password_memory, time=config.password_time),
@@ -123,13 +127,20 @@ class Daemon(Service):
             now=time.time,
             metrics=metrics,
         )
-        daemon = random_name()
+        watches = Watches()
+        self._peers = Peers(
+            daemon, records=self._records, transfers=transfers, cache=own, watches=watches, clock=reactor
+        )
+        if isinstance(self._records, PostgresRecords):
+            ledgers.tell(self._peers.changed)
         self._leases = Leases(daemon, self._records, self._reaper, reactor, time.time)
         self._drops = Drops(
             daemon=daemon,
             records=self._records,
             ledgers=ledgers,
             transfers=transfers,
+            watches=watches,
+            peers=self._peers,
             blobs=self._blobs,
             cache=self._cache,
             delivery=self._delivery,
@@ -250,6 +261,7 @@ class Daemon(Service):
             self._learn_deliveries,
             self._reaper.recover,
             self._leases.begin,
+            self._peers.begin,
             self._listen,
         ):
             await step()
@@ -334,6 +346,7 @@ class Daemon(Service):
             ("the deliveries", self._leave_deliveries),
             ("the drops", self._drops.stop),
             ("the word of deliveries", self._end_deliveries),
+            ("the word to other daemons", self._peers.stop),
             ("the lease", self._leases.stop),
             ("the reaper", self._reaper.stop),
             ("the passwords", self._passwords.stop),

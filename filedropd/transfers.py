@@ -157,6 +157,10 @@ class Transfers:
             self._of.pop(key, None)
         sending.over.happen()
 
+    def drops(self) -> list[bytes]:
+        """Return the keys of the drops of which one runs."""
+        return list(self._of)
+
     def of(self, key: bytes) -> list[Sending]:
         """Return those of a drop, in the order in which they began."""
         return list(self._of.get(key, {}).values())

@@ -56,8 +56,17 @@ class Watches:
 
     def tell(self, drop: Drop) -> None:
         """Say that something happened to ``drop``."""
-        for watch in list(self._of.get(drop.key, ())):  # who is told may stop watching
+        self.tell_of(drop.key)
+
+    def tell_of(self, key: bytes) -> None:
+        """Say that something happened to the drop stored as ``key``."""
+        for watch in list(self._of.get(key, ())):  # who is told may stop watching
             watch.tell()
+
+    def tell_all(self) -> None:
+        """Say that something may have happened to any of them."""
+        for key in list(self._of):
+            self.tell_of(key)
 
     def end(self) -> None:
         """Let all who watch, now or later, be told that nothing more comes."""

@@ -28,11 +28,13 @@ from filedropd.limiter import Limiter
 from filedropd.metrics import Metrics
 from filedropd.model import Claim, Drop
 from filedropd.passwords import Passwords
+from filedropd.peers import Peers
 from filedropd.reaper import Reaper
 from filedropd.testing import Faults, MemoryBlobs, MemoryRecords, Wire
 from filedropd.tokens import Token
 from filedropd.transfers import Transfers
 from filedropd.upload import Receipt, Terms
+from filedropd.watching import Watches
 from tests.journal import Journal, Watched
 
 #: Where the doubles come from is said here, once.
@@ -234,10 +236,14 @@ class Core:
     stored: MemoryBlobs = attrs.field(factory=MemoryBlobs)
     rules: Rules = RULES
     policy: Policy = attrs.field(factory=Policy)
+    daemon: str = ""
     metrics: Metrics = attrs.field(factory=Metrics)
     ledgers: Ledgers = attrs.field(init=False)
     transfers: Transfers = attrs.field(init=False)
     reaper: Reaper = attrs.field(init=False)
+    watches: Watches = attrs.field(init=False)
+    cache: MemoryCache = attrs.field(init=False)
+    peers: Peers = attrs.field(init=False)
     passwords: Passwords = attrs.field(init=False)
     drops: Drops = attrs.field(init=False)
     _random: random.Random = attrs.field(factory=lambda: random.Random(0))
@@ -262,14 +268,27 @@ class Core:
             metrics=self.metrics,
         )
         self.passwords = Passwords(cast(IReactorFromThreads, reactor), PlainHash())
+        self.watches = Watches()
+        self.cache = MemoryCache(self.clock)
+        self.peers = Peers(
+            self.daemon,
+            records=records,
+            transfers=self.transfers,
+            cache=self.cache,
+            watches=self.watches,
+            clock=self.clock,
+        )
         self.drops = Drops(
+            daemon=self.daemon,
             records=records,
             ledgers=self.ledgers,
             transfers=self.transfers,
+            watches=self.watches,
+            peers=self.peers,
             limiter=Limiter(MemoryCache(self.clock), self.wall),
             metrics=self.metrics,
             blobs=blobs,
-            cache=cast(ICache, Watched(MemoryCache(self.clock), "cache", self.journal)),
+            cache=cast(ICache, Watched(self.cache, "cache", self.journal)),
             delivery=StreamDelivery(),
             passwords=self.passwords,
             reaper=self.reaper,
@@ -297,7 +316,7 @@ class Core:
 
     def rows(self) -> list[Drop]:
         """Return all drops as the records hold them, gone or not."""
-        return result_of(self.kept.due(float("inf"), 1_000_000))
+        return result_of(self.kept.page(b"", 1_000_000))
 
     def clear(self) -> None:
         """Forget all drops and their bytes."""

@@ -195,7 +195,7 @@ class RevokeTests(TestCase):
         records = await in_memory(a_drop())
         self.assertTrue(await revoke(ledgers(records), key_of(1)))
         self.assertEqual((DropState.GONE, Reason.REVOKED), await state_of(records, 1))
-        self.assertEqual([key_of(1)], [drop.key for drop in await records.due(NOW, 10)])
+        self.assertEqual([key_of(1)], [drop.key for drop in await records.take_due(NOW, 10, NOW)])
 
     async def test_twice(self):
         """What is gone already stays as it is."""

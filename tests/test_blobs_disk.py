@@ -181,7 +181,7 @@ class LayoutTests(DiskTestCase):
         await store.delete(await kept(store, canary))
         killed(store)
         successor = await self.opened()
-        for blob in await successor.unfinished():
+        for blob in (await successor.unfinished()).blobs:
             await successor.abandon(blob)
         self.assertNotIn(left.blob, names_under(self.root))
         self.assertEqual([], [path for path in self.root.rglob("*") if path.is_file() and canary in path.read_bytes()])
@@ -242,7 +242,7 @@ class RecoveryTests(DiskTestCase):
         """The uploads of a daemon that lives are not touched by another on the same folder."""
         one, other = await self.opened(), await self.opened()
         incoming = await sealed(one, b"bytes")
-        self.assertEqual([], await other.unfinished())
+        self.assertEqual((), (await other.unfinished()).blobs)
         await incoming.publish()
         self.assertEqual(b"bytes", await fetched(other, incoming.blob))
 
@@ -252,10 +252,10 @@ class RecoveryTests(DiskTestCase):
         blob = (await sealed(dead, b"bytes")).blob
         one, other = await self.opened(), await self.opened()
         killed(dead)
-        self.assertEqual([blob], await one.unfinished())
-        self.assertEqual([], await other.unfinished())
+        self.assertEqual((blob,), (await one.unfinished()).blobs)
+        self.assertEqual((), (await other.unfinished()).blobs)
         await one.close_store()
-        self.assertEqual([blob], await other.unfinished())
+        self.assertEqual((blob,), (await other.unfinished()).blobs)
 
     async def test_folder_goes(self):
         """A dead daemon's folder is removed with the last of what it left."""
@@ -273,7 +273,7 @@ class RecoveryTests(DiskTestCase):
         """A dead daemon that left nothing but its folder leaves nothing."""
         killed(await self.opened())
         store = await self.opened()
-        self.assertEqual([], await store.unfinished())
+        self.assertEqual((), (await store.unfinished()).blobs)
         self.assertEqual(1, len(list((self.root / "incoming").iterdir())))
 
     async def test_strangers(self):
@@ -286,7 +286,7 @@ class RecoveryTests(DiskTestCase):
             stranger.write_bytes(b"")
         store = await self.opened()
         with capturedLogs() as events:
-            self.assertEqual([], await store.unfinished())
+            self.assertEqual((), (await store.unfinished()).blobs)
         self.assertTrue(all(stranger.exists() for stranger in strangers))
         warned = {str(event["path"]) for event in events if event["log_level"] is LogLevel.warn}
         self.assertEqual({str(own), *map(str, strangers[1:])}, warned)
@@ -303,13 +303,13 @@ class RecoveryTests(DiskTestCase):
         await store.unfinished()
         await store.finish(incoming.blob)
         self.assertEqual([target], list(self.root.rglob(incoming.blob)))
-        self.assertEqual([], await store.unfinished())
+        self.assertEqual((), (await store.unfinished()).blobs)
 
     async def test_sigkill(self):
         """A daemon killed between seal and publish leaves a whole file that the next one finishes."""
         blob = await deferToThread(self.kill_after_seal)
         store = await self.opened()
-        self.assertEqual([blob], await store.unfinished())
+        self.assertEqual((blob,), (await store.unfinished()).blobs)
         await store.finish(blob)
         self.assertEqual(content(PIECE + 1), await fetched(store, blob))
 

@@ -28,11 +28,13 @@ from filedropd.ledgers import Ledgers
 from filedropd.limiter import Limiter
 from filedropd.metrics import Metrics
 from filedropd.passwords import Passwords
+from filedropd.peers import Peers
 from filedropd.reaper import Reaper
 from filedropd.records.sqlite import SQLiteRecords
 from filedropd.records.sqlite_database import ROOM
 from filedropd.testing import Response, Wire, request
 from filedropd.transfers import Transfers
+from filedropd.watching import Watches
 from filedropd.web.api import API
 from filedropd.web.operators import Operators
 from filedropd.web.problems import refusal
@@ -100,8 +102,13 @@ class StepTests(TestCase):
         )
         reaper.start()
         self.addCleanup(reaper.stop)
+        watches = Watches()
         drops = Drops(
             records=self.records,
+            watches=watches,
+            peers=Peers(
+                "", records=self.records, transfers=transfers, cache=MemoryCache(clock), watches=watches, clock=clock
+            ),
             ledgers=ledgers,
             transfers=transfers,
             blobs=blobs,

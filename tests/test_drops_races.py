@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from filedropd import downloads
+from filedropd import awaiting, downloads
 from filedropd.claims.ledger import Ledger
 from filedropd.claims.policy import PROBE_WINDOW, STRIDE
 from filedropd.errors import Gone, Locked
@@ -153,7 +153,7 @@ class RaceTests(CoreTestCase):
         seconds = [
             self.begun(self.core.deliver(receipt, Recipient(source=source))) for source in (OTHER, recipient.source)
         ]
-        self.core.clock.advance(downloads.SETTLING - 0.01)
+        self.core.clock.advance(awaiting.SETTLING - 0.01)
         for second in seconds:
             self.assertNoResult(second)
         self.core.clock.advance(0.01)
@@ -282,7 +282,7 @@ class FlightTests(CoreTestCase):
         self.begin(slow, 0, 1000)
         slow.leave = lambda acknowledged=0: None  # type: ignore[method-assign]  # its connection hangs
         waiting = self.begin(Recipient(token=slow.claim), 0, 1000)
-        self.core.clock.advance(downloads.SETTLING)
+        self.core.clock.advance(awaiting.SETTLING)
         self.assertEqual(downloads.IN_FLIGHT_RETRY, self.refused(Locked, waiting).retry_after)
         slow.go_on()
 

@@ -12,6 +12,8 @@ from tests.contracts import records as contract
 class MemoryRecordsTests(contract.RecordsContract, TestCase):
     """The contract, in memory: what is kept lives as long as the object."""
 
+    shared = True
+
     async def make(self) -> IRecords:
         return MemoryRecords()
 

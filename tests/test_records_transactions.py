@@ -38,7 +38,7 @@ class Shared:
     def rows(self, step: Step) -> list[Any]:
         """Execute a step."""
         statement, values = step
-        return self.connection.execute(statement.removesuffix(sql.FOR_UPDATE), values).fetchall()
+        return self.connection.execute(sql.without_locks(statement), values).fetchall()
 
     def run(self, transaction: Transaction[T], step: Step | None = None) -> T:
         """Execute ``transaction``, from ``step`` on where it has begun."""

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import re
 import socket
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -106,3 +107,47 @@ class TwoDaemonsTests(SynchronousTestCase):
         self.assertEqual(423, ask(other, "GET", path, source="127.0.0.9")[0])
         self.assertEqual((200, content), ask(other, "GET", path))
         self.assertEqual(410, ask(other, "GET", path, source="127.0.0.9")[0])
+
+    def begun(self, daemon: Daemon, path: str, fields: str = "") -> socket.socket:
+        """Begin to fetch something, and do not read on."""
+        client = socket.create_connection(("127.0.0.1", daemon.port), timeout=PATIENCE)
+        self.addCleanup(client.close)
+        client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n".encode())
+        return client
+
+    def test_started_again(self):
+        """A daemon that is started again after it was killed takes over what it had left, at once."""
+        content = os.urandom(LARGE)
+        path = self.left(content)
+        self.assertTrue(self.begun(self.daemons[0], path).recv(1000))
+        self.daemons[0].kill()
+        self.daemons[0].start()
+        self.assertIn("were cut off", self.daemons[0].log())
+        self.assertEqual((200, content), ask(self.daemons[0], "GET", path))
+
+    def test_superseded_elsewhere(self):
+        """Who shows the token has it from the other daemon at once; the first one stops."""
+        content = os.urandom(LARGE)
+        path = self.left(content)
+        first = self.begun(self.daemons[0], path)
+        head = first.recv(1000).decode("latin-1")
+        (token,) = re.findall(r"Filedrop-Claim: (\S+)", head)
+        second = self.begun(self.daemons[1], path, f"Filedrop-Claim: {token}\r\nConnection: close\r\n")
+        with second.makefile("rb") as answer:
+            self.assertEqual(b"HTTP/1.1 200 OK\r\n", answer.readline())
+            self.assertEqual(content, answer.read()[-LARGE:])
+        with contextlib.suppress(ConnectionError):
+            received = 0
+            while piece := first.recv(2**16):
+                received += len(piece)
+            self.assertLess(received, LARGE)
+
+    def test_one_after_the_other(self):
+        """Fetched from one, it is gone at the other, whose question waits for what becomes of it."""
+        for number in range(20):
+            path = self.left(os.urandom(1000))
+            first, second = self.daemons[number % 2], self.daemons[1 - number % 2]
+            client = self.begun(first, path)  # the connection stays open: only a second of quiet settles it
+            self.assertIn(b"200 OK", client.recv(4096))
+            client.close()
+            self.assertEqual(410, ask(second, "GET", path, source="127.0.0.9")[0])

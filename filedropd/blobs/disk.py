@@ -24,7 +24,7 @@ from filedropd.blobs.journal import CLOSED, IncomingFile, Journal
 from filedropd.blobs.system import SystemCalls, no_sync
 from filedropd.deferreds import Gathering, background, in_thread, shielded
 from filedropd.errors import FiledropError, InsufficientStorage, Unavailable
-from filedropd.interfaces import IBlob, IBlobs, IIncomingBlob
+from filedropd.interfaces import IBlob, IBlobs, IIncomingBlob, Unfinished
 from filedropd.tokens import Randomness
 
 #: Bytes that are read at a time; up to twice as many are held for each reader.
@@ -280,7 +280,8 @@ class DiskBlobs:
     :param root: the folder that holds ``blobs/`` and ``incoming/``; made where it is missing.
     :param durable: whether a sealed upload survives a power cut; ``False`` saves every sync.
     :param reserve: bytes of the disk that uploads leave free; ``None``: a twentieth of it, at most 1 GiB.
-    :param randomness: names blobs and the daemon's own folder.
+    :param randomness: names blobs, and the daemon's own folder where it has no name.
+    :param daemon: the daemon's name, which no other has or had.
     :param calls: what is asked of the system.
     """
 
@@ -292,11 +293,13 @@ class DiskBlobs:
         durable: bool = True,
         reserve: int | None = None,
         randomness: Randomness = secrets.token_bytes,
+        daemon: str = "",
         calls: SystemCalls | None = None,
     ) -> None:
         calls = calls or SystemCalls()
         self._threads = DiskThreads(reactor)
-        self._journal = Journal(root, calls if durable else attrs.evolve(calls, sync=no_sync), randomness, reserve)
+        calls = calls if durable else attrs.evolve(calls, sync=no_sync)
+        self._journal = Journal(root, calls, randomness, reserve, daemon)
         self._recovery = DeferredLock()
 
     async def open_store(self) -> None:
@@ -359,7 +362,7 @@ class DiskBlobs:
         """
         await shielded(self._threads.run(self._journal.delete, blob))
 
-    async def unfinished(self) -> list[str]:
+    async def unfinished(self) -> Unfinished:
         """Return what dead daemons left, and hold it against other daemons until it is settled.
 
         :raises OSError: the folders cannot be read.

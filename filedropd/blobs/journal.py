@@ -25,7 +25,7 @@ from twisted.logger import Logger
 from filedropd.blobs.space import Space
 from filedropd.blobs.system import Sync, SystemCalls
 from filedropd.errors import Unavailable
-from filedropd.interfaces import StoreUnusable
+from filedropd.interfaces import StoreUnusable, Unfinished
 from filedropd.tokens import Randomness, random_name
 
 #: What folders and files are made with, less the process's umask: a group may be let in to read.
@@ -175,17 +175,22 @@ class Journal:
     to that.
 
     :param reserve: bytes of the disk that uploads leave free; ``None``: see :class:`Space`.
+    :param daemon: the daemon's name, which no other has or had, and which is its folder's; a random one without.
     """
 
-    def __init__(self, root: Path, calls: SystemCalls, randomness: Randomness, reserve: int | None = 0) -> None:
+    def __init__(
+        self, root: Path, calls: SystemCalls, randomness: Randomness, reserve: int | None = 0, daemon: str = ""
+    ) -> None:
         self._root = root
         self._blobs = root / "blobs"
         self._incoming = root / "incoming"
         self._calls = calls
         self._space = Space(root, reserve, calls.statvfs)
         self._randomness = randomness
+        self._daemon = daemon
         self._own: LockedFolder | None = None
         self._left: dict[str, LockedFolder] = {}
+        self._dead: set[str] = set()
 
     def open(self) -> None:
         """Make the folders that are missing, and one for this daemon.
@@ -218,7 +223,7 @@ class Journal:
 
     def _new_folder(self) -> LockedFolder:
         for _ in range(_ATTEMPTS):
-            path = self._incoming / random_name(self._randomness)
+            path = self._incoming / (self._daemon or random_name(self._randomness))
             # Until it is locked, the folder looks like a dead daemon's, and may be cleaned up as one.
             with contextlib.suppress(FileExistsError):
                 path.mkdir(FOLDER_MODE)
@@ -272,7 +277,7 @@ class Journal:
             path.unlink(missing_ok=True)
             sync_folder(path.parent, self._calls.sync)
 
-    def unfinished(self) -> list[str]:
+    def unfinished(self) -> Unfinished:
         """Return what dead daemons left; their folders stay locked until each is finished or abandoned."""
         held = {folder.path for folder in self._left.values()}
         if self._own is not None:
@@ -280,7 +285,7 @@ class Journal:
         for path in sorted(self._incoming.iterdir()):
             if path not in held:
                 self._adopt(path)
-        return sorted(self._left)
+        return Unfinished(tuple(sorted(self._left)), frozenset(self._dead))
 
     def _adopt(self, path: Path) -> None:
         if not _NAME.fullmatch(path.name):
@@ -298,6 +303,7 @@ class Journal:
         except BaseException:
             folder.release()
             raise
+        self._dead.add(path.name)
         blobs = {name for name in names if _NAME.fullmatch(name)}
         if names - blobs:
             _log.warn("in {path} {count} names are no blob's; they are left alone", path=path, count=len(names - blobs))

@@ -8,7 +8,7 @@ condition of the revision that was read, as everywhere.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import partial
 from importlib.resources.abc import Traversable
 from typing import Any, Final, TypeVar
@@ -24,6 +24,7 @@ from filedropd.interfaces import IRecords, Rule, StoreUnusable
 from filedropd.model import Drop, Event
 from filedropd.records import migrations, sql, transactions
 from filedropd.records.migrations import SCHEMA
+from filedropd.records.postgres_listening import Listening
 from filedropd.records.postgres_pool import Pool, Session, for_clients
 from filedropd.records.transactions import Conflict, Transaction
 
@@ -53,6 +54,9 @@ class PostgresRecords:
 
     def __init__(self, reactor: Any, url: str, *, size: int = 8, schema: Traversable = SCHEMA) -> None:
         self._pool = Pool(reactor, url, size)
+        self._reactor = reactor
+        self._url = url
+        self._listening: list[Listening] = []
         self.name = without_password(url)
         self._schema = schema
 
@@ -83,6 +87,9 @@ class PostgresRecords:
 
     async def close(self) -> None:
         """Let every call that was made before end, then close all connections. A second call does nothing."""
+        listening, self._listening = self._listening, []
+        for each in listening:
+            await each.stop()
         await self._pool.stop()
 
     async def ping(self) -> None:
@@ -125,9 +132,9 @@ class PostgresRecords:
         """See IRecords; a key or a blob that is there already is an ``IntegrityError``."""
         await self._run(_WRITE, partial(transactions.restore, ledger, events))
 
-    async def interrupted(self) -> list[bytes]:
+    async def interrupted(self, alive: Container[str] = ()) -> list[bytes]:
         """See IRecords."""
-        return await self._run(None, transactions.interrupted)
+        return await self._run(None, partial(transactions.interrupted, alive))
 
     async def lease(self, daemon: str, until: float) -> None:
         """See IRecords."""
@@ -141,9 +148,9 @@ class PostgresRecords:
         """See IRecords."""
         return await self._run(_WRITE, partial(transactions.alive, now))
 
-    async def due(self, now: float, limit: int) -> list[Drop]:
+    async def take_due(self, now: float, limit: int, until: float) -> list[Drop]:
         """See IRecords."""
-        return await self._run(None, partial(transactions.due, now, limit))
+        return await self._run(None, partial(transactions.take_due, now, limit, until))
 
     async def next_due(self) -> float | None:
         """See IRecords."""
@@ -160,6 +167,16 @@ class PostgresRecords:
     async def forget(self, key: bytes) -> None:
         """See IRecords."""
         await self._run(_WRITE, partial(transactions.forget, key))
+
+    async def notify(self, words: Sequence[str]) -> None:
+        """See IRecords."""
+        await self._run(None, partial(transactions.notify, words))
+
+    async def listen(self, heard: Callable[[str], None], missed: Callable[[], None]) -> None:
+        """See IRecords; while the server is away, nothing is heard."""
+        listening = Listening(self._reactor, self._url, heard, missed)
+        self._listening.append(listening)
+        await listening.start()
 
     # -- transactions -----------------------------------------------------------------------------
 

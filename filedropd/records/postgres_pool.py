@@ -21,7 +21,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from txpostgres.txpostgres import Connection
 
-from filedropd.deferreds import Gathering, sleep
+from filedropd.deferreds import Gathering, Happening, sleep
 from filedropd.errors import FiledropError, InsufficientStorage, Unavailable
 from filedropd.records.rows import Row, Value
 
@@ -34,6 +34,8 @@ CONNECT: Final = 5.0
 STATEMENT: Final = 10.0
 LOCK: Final = 5.0
 ANSWER: Final = STATEMENT + 2.0
+#: What tells the kernel to find out, in a minute, that the server's machine is gone; see tcp(7).
+_KEEP_ALIVE: Final[Mapping[str, int]] = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 #: Seconds for which nobody tries to connect after that has failed.
 PAUSE: Final = 0.5
 
@@ -52,7 +54,7 @@ class ConnectionBroken(Exception):
 class Session:
     """One connection, with at most one statement under way."""
 
-    def __init__(self, connection: Connection, clock: IReactorTime) -> None:
+    def __init__(self, connection: QuietConnection, clock: IReactorTime) -> None:
         self.connection = connection
         self._clock = clock
 
@@ -217,16 +219,41 @@ class Pool:
             _log.info("the database is back")
 
 
-async def connected(reactor: Any, url: str) -> Connection:
+class QuietConnection(Connection):  # type: ignore[misc]  # txpostgres has no types
+    """A connection that may be lost while nothing is asked of it: that is no error, but the end of it.
+
+    :ivar lost: it is.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        super().__init__(reactor=reactor)
+        self.lost = Happening()
+
+    def doRead(self) -> None:
+        """See ``IReadDescriptor``."""
+        try:
+            super().doRead()
+        except (psycopg2.Error, ValueError):
+            # Nobody waits for an answer: else he would have been told.  libpq may have closed the socket by then, and
+            # what has no number cannot be given back to the reactor: ValueError.
+            self.close()
+
+    def connectionLost(self, reason: Any) -> None:
+        """See ``IReadDescriptor``."""
+        super().connectionLost(reason)
+        self.lost.happen()
+
+
+async def connected(reactor: Any, url: str) -> QuietConnection:
     """Return a new connection.
 
     :raises ConnectionBroken: there is none to be had in time.
     """
-    connection = Connection(reactor=reactor)
+    connection = QuietConnection(reactor)
     options = (
         f"-c statement_timeout={STATEMENT:.0f}s -c lock_timeout={LOCK:.0f}s -c idle_in_transaction_session_timeout=60s"
     )
-    made = connection.connect(url, options=options, application_name="filedropd")
+    made = connection.connect(url, options=options, application_name="filedropd", **_KEEP_ALIVE)
     timer = reactor.callLater(CONNECT, _abandon, connection)
     try:
         await made

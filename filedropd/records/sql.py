@@ -9,6 +9,9 @@ What is done with them, and in which order, is in :mod:`filedropd.records.transa
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
+
 # -- the schema's version --------------------------------------------------------------------------
 
 #: One row for each migration that was applied; the latest is the schema's version.
@@ -43,16 +46,18 @@ FIND_DROP = "SELECT * FROM drops WHERE key = :key"
 
 PAGE = "SELECT * FROM drops WHERE key > :after ORDER BY key LIMIT :limit"
 
-#: What keeps others from changing a row until the transaction ends. SQLite, which has one writer, does without.
-FOR_UPDATE = " FOR UPDATE"
-
-#: The drop that a transaction is going to change.
-LOCK_DROP = FIND_DROP + FOR_UPDATE
+#: The drop that a transaction is going to change: nobody else changes it until that ends.
+LOCK_DROP = FIND_DROP + " FOR UPDATE"
 
 HAS_BLOB = "SELECT 1 AS found FROM drops WHERE blob = :blob AND state <> 'purged'"
 
-#: The key breaks a tie, so that the order is always the same.
-DUE = "SELECT * FROM drops WHERE due_at <= :now ORDER BY due_at, key LIMIT :limit"
+#: The key breaks a tie, so that it is always the same ones.  What another transaction has locked it is about to
+#: change: it is left to whoever that is.
+TAKE_DUE = """
+    UPDATE drops SET due_at = :until, revision = revision + 1
+    WHERE key IN (SELECT key FROM drops WHERE due_at <= :now ORDER BY due_at, key LIMIT :limit FOR UPDATE SKIP LOCKED)
+    RETURNING *
+"""
 
 NEXT_DUE = "SELECT MIN(due_at) AS due_at FROM drops"
 
@@ -88,8 +93,8 @@ TRANSFERS = 'SELECT * FROM transfers WHERE "drop" = :key ORDER BY id'
 
 EVENTS = 'SELECT * FROM events WHERE "drop" = :key ORDER BY number'
 
-#: The drops of which a transfer runs, or settled by quiet alone.
-INTERRUPTED = 'SELECT DISTINCT "drop" FROM transfers ORDER BY "drop"'
+#: The drops of which a transfer runs, or settled by quiet alone, and the daemons that run them.
+INTERRUPTED = 'SELECT DISTINCT "drop", daemon FROM transfers ORDER BY "drop"'
 
 #: The one statement that decides: of all that read one revision, one writes.  No row: somebody else did.
 CHANGE_DROP = """
@@ -140,3 +145,18 @@ DAEMONS_ALIVE = "SELECT name FROM daemons WHERE lease > :now"
 
 #: What died long ago is not worth a row.
 FORGET_DAEMONS = "DELETE FROM daemons WHERE lease <= :now"
+
+#: PostgreSQL alone: what daemons tell each other.
+NOTIFY = "SELECT pg_notify('filedropd', word) AS told FROM unnest(CAST(:words AS text[])) AS word"
+
+LISTEN = "LISTEN filedropd"
+
+# -- dialects --------------------------------------------------------------------------------------
+
+_LOCKS = re.compile(r" FOR UPDATE( SKIP LOCKED)?")
+
+
+@lru_cache(maxsize=256)
+def without_locks(statement: str) -> str:
+    """Return ``statement`` for SQLite, which has one writer and no locks on rows."""
+    return _LOCKS.sub("", statement)

@@ -11,7 +11,7 @@ on ``<database>.lock``, which ends with the process, sees to that.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import TypeVar
@@ -130,9 +130,9 @@ class SQLiteRecords:
         """See IRecords; a key or a blob that is there already is an ``IntegrityError``."""
         await self._run(WRITE, transactions.restore(ledger, events))
 
-    async def interrupted(self) -> list[bytes]:
+    async def interrupted(self, alive: Container[str] = ()) -> list[bytes]:
         """See IRecords."""
-        return await self._run(ALONE, transactions.interrupted())
+        return await self._run(ALONE, transactions.interrupted(alive))
 
     async def lease(self, daemon: str, until: float) -> None:
         """See IRecords; one daemon at a time has the database, so this is nobody else's business."""
@@ -146,9 +146,9 @@ class SQLiteRecords:
         """See IRecords."""
         return frozenset(daemon for daemon, until in self._leases.items() if until > now)
 
-    async def due(self, now: float, limit: int) -> list[Drop]:
+    async def take_due(self, now: float, limit: int, until: float) -> list[Drop]:
         """See IRecords."""
-        return await self._run(ALONE, transactions.due(now, limit))
+        return await self._run(WRITE, transactions.take_due(now, limit, until))
 
     async def next_due(self) -> float | None:
         """See IRecords."""
@@ -165,6 +165,12 @@ class SQLiteRecords:
     async def forget(self, key: bytes) -> None:
         """See IRecords; a drop that is not purged is left as it is."""
         await self._run(WRITE, transactions.forget(key))
+
+    async def notify(self, words: Sequence[str]) -> None:
+        """See IRecords; there is nobody else."""
+
+    async def listen(self, heard: Callable[[str], None], missed: Callable[[], None]) -> None:
+        """See IRecords; there is nobody else."""
 
     async def _run(self, begin: Begin, transaction: Transaction[T]) -> T:
         if self._pool is None:

@@ -266,7 +266,7 @@ def _result(connection: sqlite3.Connection, transaction: Transaction[T]) -> T:
     try:
         statement, values = next(transaction)
         while True:
-            rows = connection.execute(statement.removesuffix(sql.FOR_UPDATE), values).fetchall()
+            rows = connection.execute(sql.without_locks(statement), values).fetchall()
             statement, values = transaction.send(rows)
     except StopIteration as end:
         result: T = end.value

@@ -8,7 +8,7 @@ all of them.  A transaction that finds nothing to do has changed nothing when it
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Container, Generator, Iterable, Mapping, Sequence
 from typing import TypeAlias, TypeVar
 
 from filedropd.claims.ledger import Ledger
@@ -68,11 +68,6 @@ def has_blob(blob: str) -> Transaction[bool]:
     return bool((yield sql.HAS_BLOB, {"blob": blob}))
 
 
-def due(now: float, limit: int) -> Transaction[list[Drop]]:
-    """Return up to ``limit`` drops that are due, the most overdue first."""
-    return list(map(drop_from, (yield sql.DUE, {"now": now, "limit": limit})))
-
-
 def next_due() -> Transaction[float | None]:
     """Return when the next drop is due."""
     (row,) = yield sql.NEXT_DUE, {}
@@ -93,9 +88,10 @@ def events(key: bytes) -> Transaction[list[Event]]:
     return list(map(event_from, (yield sql.EVENTS, {"key": key})))
 
 
-def interrupted() -> Transaction[list[bytes]]:
-    """Return the keys of the drops that have transfers."""
-    return [bytes(row["drop"]) for row in (yield sql.INTERRUPTED, {})]
+def interrupted(alive: Container[str]) -> Transaction[list[bytes]]:
+    """Return the keys of the drops that have transfers of daemons which are not ``alive``."""
+    rows = yield sql.INTERRUPTED, {}
+    return list(dict.fromkeys(bytes(row["drop"]) for row in rows if row["daemon"] not in alive))
 
 
 def change(key: bytes, rule: Rule[T]) -> Transaction[T | None]:
@@ -189,6 +185,11 @@ def alive(now: float) -> Transaction[frozenset[str]]:
     return frozenset(row["name"] for row in (yield sql.DAEMONS_ALIVE, {"now": now}))
 
 
+def notify(words: Sequence[str]) -> Transaction[None]:
+    """Tell words to whoever listens."""
+    yield sql.NOTIFY, {"words": list(words)}
+
+
 # -- drops -----------------------------------------------------------------------------------------
 
 
@@ -205,6 +206,11 @@ def restore(ledger: Ledger, events: Sequence[Event]) -> Transaction[None]:
     yield from _keep_transfers(nothing, ledger)
     for event in events:
         yield sql.INSERT_EVENT, event_row(event)
+
+
+def take_due(now: float, limit: int, until: float) -> Transaction[list[Drop]]:
+    """Return up to ``limit`` drops that are due, and make them due at ``until``."""
+    return list(map(drop_from, (yield sql.TAKE_DUE, {"now": now, "limit": limit, "until": until})))
 
 
 def purged(key: bytes, forget_at: float) -> Transaction[None]:

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator
 from zope.interface import implementer
 
 from filedropd.errors import InsufficientStorage
-from filedropd.interfaces import IBlob, IBlobs, IIncomingBlob
+from filedropd.interfaces import IBlob, IBlobs, IIncomingBlob, Unfinished
 from filedropd.tokens import Randomness, random_name
 
 #: Bytes in a piece, as the port has it.
@@ -110,6 +110,7 @@ class MemoryBlobs:
     :ivar published: the bytes of every published blob.
     :ivar incoming: the bytes of every upload in flight.
     :ivar left: the bytes of what a crash left half-way in.
+    :ivar dead: the names of daemons that are known to run no more.
     :ivar open_blobs: how many are open for reading and not closed.
     :ivar room: bytes that may be held, in flight and published; ``None``: any number. At 0 the store is full.
     :ivar faults: what is to go wrong next; see :meth:`fail_next`.
@@ -120,6 +121,7 @@ class MemoryBlobs:
         self.published: dict[str, bytes] = {}
         self.incoming: dict[str, bytearray] = {}
         self.left: dict[str, bytes] = {}
+        self.dead: set[str] = set()
         self.open_blobs = 0
         self.faults = Faults()
         self._randomness = randomness
@@ -186,10 +188,10 @@ class MemoryBlobs:
         self.faults.check("delete")
         self.published.pop(blob, None)
 
-    async def unfinished(self) -> list[str]:
+    async def unfinished(self) -> Unfinished:
         """Return what a crash left."""
         self.faults.check("unfinished")
-        return sorted(self.left)
+        return Unfinished(tuple(sorted(self.left)), frozenset(self.dead))
 
     async def finish(self, blob: str) -> None:
         """Publish what a crash left.

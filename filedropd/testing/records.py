@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import TypeVar
 
 import attrs
@@ -43,6 +43,7 @@ class MemoryRecords:
     def __init__(self) -> None:
         self._kept = _Tables()
         self._open = False
+        self._listeners: list[Callable[[str], None]] = []
 
     @property
     def _tables(self) -> _Tables:
@@ -58,6 +59,7 @@ class MemoryRecords:
     async def close(self) -> None:
         """See IRecords."""
         self._open = False
+        self._listeners.clear()
 
     async def ping(self) -> None:
         """See IRecords."""
@@ -121,9 +123,10 @@ class MemoryRecords:
         await self.insert(ledger.drop)
         await self.change(ledger.drop.key, lambda _: (attrs.evolve(ledger, events=tuple(events)), None))
 
-    async def interrupted(self) -> list[bytes]:
+    async def interrupted(self, alive: Container[str] = ()) -> list[bytes]:
         """See IRecords."""
-        return sorted(key for key, ledger in self._tables.ledgers.items() if ledger.transfers)
+        ledgers = self._tables.ledgers.items()
+        return sorted(key for key, ledger in ledgers if any(each.daemon not in alive for each in ledger.transfers))
 
     async def lease(self, daemon: str, until: float) -> None:
         """See IRecords."""
@@ -137,10 +140,15 @@ class MemoryRecords:
         """See IRecords."""
         return frozenset(daemon for daemon, until in self._tables.leases.items() if until > now)
 
-    async def due(self, now: float, limit: int) -> list[Drop]:
+    async def take_due(self, now: float, limit: int, until: float) -> list[Drop]:
         """See IRecords."""
-        due = [drop for drop in self._tables.drops if drop.due_at <= now]
-        return sorted(due, key=lambda drop: (drop.due_at, drop.key))[:limit]
+        due = sorted(
+            (drop for drop in self._tables.drops if drop.due_at <= now), key=lambda drop: (drop.due_at, drop.key)
+        )
+        taken = [attrs.evolve(drop, due_at=until) for drop in due[:limit]]
+        for drop in taken:
+            self._tables.put(drop)
+        return taken
 
     async def next_due(self) -> float | None:
         """See IRecords."""
@@ -165,6 +173,16 @@ class MemoryRecords:
         drop = await self.find(key)
         if drop is not None and drop.state is DropState.PURGED:
             del self._tables.ledgers[key], self._tables.events[key]
+
+    async def notify(self, words: Sequence[str]) -> None:
+        """See IRecords; whoever has the same object and listens is told."""
+        for word in words:
+            for heard in list(self._listeners):
+                heard(word)
+
+    async def listen(self, heard: Callable[[str], None], missed: Callable[[], None]) -> None:
+        """See IRecords; nothing is ever missed."""
+        self._listeners.append(heard)
 
 
 def _by_key(drop: Drop) -> bytes:

@@ -58,7 +58,7 @@ class LifeContract(RecordsBase):
             records.events(key_of(1)),
             records.change(key_of(1), asking(a_wish())),
             records.interrupted(),
-            records.due(NOW, 1),
+            records.take_due(NOW, 1, NOW),
             records.next_due(),
             records.purged(key_of(1), NOW),
             records.purge_failed(key_of(1), NOW),
@@ -84,7 +84,7 @@ class LifeContract(RecordsBase):
         await records.close()
         self.assertTrue(all(each.called for each in asked))
         records = await self.open(await self.reborn(records))
-        self.assertEqual(20, len(await records.due(EXPIRY, 100)))
+        self.assertEqual(20, len(await records.take_due(EXPIRY, 100, EXPIRY)))
 
     async def test_drops_outlive(self):
         """What was inserted is there, as it was, after a restart."""
@@ -175,9 +175,7 @@ class DropsContract(RecordsBase):
         """200 inserts at once are all kept."""
         records = await self.opened()
         await together(*(records.insert(a_drop(number)) for number in range(200)))
-        self.assertEqual(
-            [key_of(number) for number in range(200)], [drop.key for drop in await records.due(EXPIRY, 999)]
-        )
+        self.assertEqual([key_of(number) for number in range(200)], [drop.key for drop in await records.page(b"", 999)])
 
     async def test_has_blob(self):
         """The blob of an available drop is one that is needed, another is not."""
@@ -198,21 +196,41 @@ class ReapingContract(RecordsBase):
     """What is due, and when."""
 
     async def test_due_order(self):
-        """The most overdue come first."""
+        """The most overdue come first; each comes once, until its new time has come."""
         records = await self.holding(
             *(a_drop(number, due_at=NOW - overdue) for number, overdue in enumerate([2, 9, 0, 5]))
         )
-        self.assertEqual([key_of(1), key_of(3), key_of(0), key_of(2)], [drop.key for drop in await records.due(NOW, 9)])
+        self.assertEqual([{1, 3}, {0, 2}, set()], [await self.taken(records, NOW, 2) for _ in range(3)])
+        self.assertEqual(NOW + 30, await records.next_due())
+        self.assertEqual({0, 1, 2, 3}, await self.taken(records, NOW + 30, 9))
+
+    async def taken(self, records: IRecords, now: float, limit: int) -> set[int]:
+        """Take what is due, for half a minute; returns the numbers."""
+        drops = await records.take_due(now, limit, now + 30)
+        self.assertEqual([], [drop for drop in drops if drop.due_at != now + 30])
+        return {int.from_bytes(drop.key, "big") for drop in drops}
+
+    async def test_due_divided(self):
+        """Of several who ask at once, no two are given the same, and together they are given everything."""
+        records = await self.holding(*(a_drop(number, due_at=NOW) for number in range(40)))
+        found: list[list[Drop]] = []
+        for _ in range(4):  # one whose rows another has locked is given fewer, or none
+            found += await together(*(records.take_due(NOW, 5, NOW + 30) for _ in range(4)))
+        keys = [drop.key for drops in found for drop in drops]
+        self.assertEqual(sorted(set(keys)), sorted(keys))
+        while more := await records.take_due(NOW, 5, NOW + 30):
+            keys += [drop.key for drop in more]
+        self.assertEqual([key_of(number) for number in range(40)], sorted(keys))
 
     async def test_due_now(self):
         """What is due at this moment is due; what is due later is not."""
         records = await self.holding(a_drop(1, due_at=NOW), a_drop(2, due_at=NOW + 0.001))
-        self.assertEqual([a_drop(1, due_at=NOW)], await records.due(NOW, 9))
+        self.assertEqual([a_drop(1, due_at=NOW + 30)], await records.take_due(NOW, 9, NOW + 30))
 
     async def test_due_limit(self):
         """No more come than were asked for: the most overdue."""
         records = await self.holding(*(a_drop(number, due_at=NOW - number) for number in range(5)))
-        self.assertEqual([key_of(4), key_of(3)], [drop.key for drop in await records.due(NOW, 2)])
+        self.assertEqual({4, 3}, await self.taken(records, NOW, 2))
 
     async def test_due_changed(self):
         """A drop is due when the last change to it says."""
@@ -221,7 +239,7 @@ class ReapingContract(RecordsBase):
             drop = a_drop(number, due_at=at)
             await records.change(key_of(number), doing(partial(attrs.evolve, drop=drop)))
         self.assertEqual(NOW + 4, await records.next_due())
-        self.assertEqual([key_of(2), key_of(1)], [drop.key for drop in await records.due(NOW + 8, 9)])
+        self.assertEqual([{2}, {1}], [await self.taken(records, NOW + at, 9) for at in (7, 8)])
 
     async def test_next_due(self):
         """The next due time is the earliest there is, gone drops and tombstones included."""
@@ -236,7 +254,7 @@ class ReapingContract(RecordsBase):
         """Without drops, nothing is ever due."""
         records = await self.opened()
         self.assertIsNone(await records.next_due())
-        self.assertEqual([], await records.due(NOW, 9))
+        self.assertEqual([], await records.take_due(NOW, 9, NOW))
 
     async def test_tombstone(self):
         """A purged drop is still found, with its reason, and is due when it may be forgotten."""
@@ -435,12 +453,46 @@ class LeasesContract(RecordsBase):
         self.assertEqual(frozenset(), await records.alive(NOW))
 
 
+class WordsContract(RecordsBase):
+    """What daemons tell each other."""
+
+    #: Whether several daemons may have the records open.
+    shared = False
+
+    async def test_alone(self):
+        """To tell something where nobody listens is no error."""
+        await (await self.opened()).notify(["one", "two"])
+
+    async def test_words(self):
+        """Who listens hears each word, in order, whoever of those on the same records tells it."""
+        if not self.shared:
+            return  # there is nobody else
+        one = await self.opened()
+        two = await self.open(await self.reborn(one))
+        for records in (one, two):
+            heard: list[str] = []
+            all_heard: Deferred[None] = Deferred()
+
+            def hear(word: str, heard: list[str] = heard, all_heard: Deferred[None] = all_heard) -> None:
+                heard.append(word)
+                if len(heard) == 3:
+                    all_heard.callback(None)
+
+            await records.listen(hear, self.fail)
+            await two.notify(["one it's", "two"])
+            await two.notify([])
+            await two.notify(["three"])
+            await all_heard
+            self.assertEqual(["one it's", "two", "three"], heard)
+
+
 class RecordsContract(
     LifeContract,
     DropsContract,
     ReapingContract,
     LeasesContract,
     MovingContract,
+    WordsContract,
     ChangesContract,
     StatesContract,
     AgreementContract,

@@ -78,7 +78,7 @@ class Reaping:
     deleted: bool
 
     async def __call__(self, records: IRecords, name: str) -> list[bytes]:
-        due = await records.due(self.now, 3)
+        due = sorted(await records.take_due(self.now, 3, self.now + 1), key=lambda drop: drop.key)
         for drop in due:
             await records.forget(drop.key)
             if drop.finished:
@@ -237,7 +237,7 @@ _drops = st.tuples(
 
 async def everything(records: IRecords) -> list[object]:
     """Return all that can be known."""
-    known: list[object] = [await records.next_due(), await records.due(1e9, 99), await records.interrupted()]
+    known: list[object] = [await records.next_due(), await records.page(b"", 99), await records.interrupted()]
     for number in range(DROPS):
         key = key_of(number)
         known += [await records.find(key), await records.ledger(key), await records.events(key)]
