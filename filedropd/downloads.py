@@ -219,9 +219,9 @@ class Downloads:
         else:
             await ended(sending, met, self._clock, seconds)
 
-    async def _reserve(self, key: bytes, transfer: str) -> Transfer | None:
+    async def _reserve(self, key: bytes, transfer: str, whole: bool) -> Transfer | None:
         progress = self._transfers.progress(key)
-        return await self._ledgers.change(key, lambda ledger, *_: reserve(ledger, transfer, progress))
+        return await self._ledgers.change(key, lambda ledger, *_: reserve(ledger, transfer, progress, whole=whole))
 
     async def _end(self, key: bytes, sending: Sending, outcome: Outcome) -> None:
         """Record what became of a transfer; where the records are away, as soon as they are back."""

@@ -19,7 +19,8 @@ class Sending:
     """One transfer and the answer that it fills: an :class:`~filedropd.interfaces.Exchange` that sends what is reserved.
 
     :param transfer: as it was begun.
-    :param reserve: reserves the next stride, durably; returns ``None`` where the transfer must be aborted.
+    :param reserve: reserves the next stride, or all that is left, durably; returns ``None`` where the transfer must
+        be aborted.
     :param blob: the name of the blob whose bytes it sends; without it, nobody else can send them.
     :ivar awaited: all was sent or it broke off, and what became of it is about to be known and written down.
     :ivar handed_over: somebody else sends it, and will tell when he is done.
@@ -30,7 +31,7 @@ class Sending:
         self,
         transfer: Transfer,
         exchange: Exchange,
-        reserve: Callable[[], Awaitable[Transfer | None]],
+        reserve: Callable[[bool], Awaitable[Transfer | None]],
         blob: str = "",
     ) -> None:
         self.id = transfer.id
@@ -70,7 +71,7 @@ class Sending:
             data = data[len(piece) :]
 
     async def _reserve_more(self) -> None:
-        transfer = await self._reserve()
+        transfer = await self._reserve(False)
         if transfer is None:
             self.abort()
             raise ClientGone
@@ -81,12 +82,12 @@ class Sending:
         exchange = self._exchange
         if not (self.blob and isinstance(exchange, Fronted) and exchange.fronted):
             return False
-        while self._reserved < self._length:
-            transfer = await self._reserve()
+        if self._reserved < self._length:
+            transfer = await self._reserve(True)
             if transfer is None:
                 return False
             self._reserved = transfer.reserved
-        return True
+        return self._reserved == self._length
 
     async def hand_over(self, uri: str) -> Settlement:
         """See :class:`~filedropd.interfaces.Handing`."""

@@ -403,6 +403,15 @@ class ReserveTests(SynchronousTestCase):
         after, _ = reserve(ledger, "t1", {"t1": Progress(acknowledged=7, settling=False)})
         self.assertEqual([7], [transfer.acknowledged for transfer in after.transfers])
 
+    def test_whole(self):
+        """All that is left is reserved at once, as far as nothing is in the way."""
+        ledger = a_ledger(a_claim(state=OPEN), a_transfer())
+        _, transfer = reserve(ledger, "t1", {}, whole=True)
+        self.assertEqual(SIZE, transfer and transfer.reserved)
+        ahead = a_transfer("t2", first=3 * STRIDE, length=STRIDE)
+        _, transfer = reserve(a_ledger(a_claim(state=OPEN), a_transfer(), ahead), "t1", {}, whole=True)
+        self.assertEqual(3 * STRIDE, transfer and transfer.reserved)
+
     def test_up_to_another(self):
         """It goes up to what another has in flight, and ends there."""
         ahead = a_transfer("t2", first=STRIDE + 9, length=STRIDE)

@@ -140,8 +140,9 @@ class HandingTests(SynchronousTestCase):
         self.front = Front()
         self.reservations: list[int | None] = []
 
-    async def reserve(self) -> Transfer | None:
+    async def reserve(self, whole: bool) -> Transfer | None:
         """Reserve more, or not."""
+        self.assertEqual(whole, len(self.front.received) == 0)
         reserved = self.reservations.pop(0)
         return None if reserved is None else self.transfer(reserved)
 
@@ -164,14 +165,14 @@ class HandingTests(SynchronousTestCase):
         self.assertNotIsInstance(Recipient(), Fronted)
 
     def test_reserve_all(self):
-        """All of it is reserved, stride by stride, before anybody else sends it."""
-        self.reservations = [50, 100]
+        """All of it is reserved, at once, before anybody else sends it."""
+        self.reservations = [100]
         self.assertTrue(self.reserved(self.sending(10)))
         self.assertEqual([], self.reservations)
 
     def test_not_all(self):
         """Where another transfer has a part of it, it is not handed over; what is reserved can be sent all the same."""
-        self.reservations = [50, None, None]
+        self.reservations = [50, None]
         sending = self.sending(10)
         self.assertFalse(self.reserved(sending))
         sent = Deferred.fromCoroutine(sending.send(bytes(100)))
@@ -233,7 +234,7 @@ class AccelDeliveryTests(CoreTestCase):
         self.front = Front()
         self.delivery = AccelDelivery(cast(NginxLog, self.log), self.clock, StreamDelivery())
 
-    async def none(self) -> Transfer | None:
+    async def none(self, _: bool) -> Transfer | None:
         """Reserve nothing more."""
         return None
 

@@ -33,8 +33,9 @@ class SendingTests(SynchronousTestCase):
         self.asked: list[int] = []
         self.sending = Sending(transfer(), self.recipient, self.reserve)
 
-    async def reserve(self) -> Transfer | None:
+    async def reserve(self, whole: bool) -> Transfer | None:
         """Reserve more, or not."""
+        self.assertFalse(whole)
         self.asked.append(len(self.recipient.received))
         more = self.reservations.pop(0)
         if isinstance(more, Exception):
@@ -62,7 +63,7 @@ class SendingTests(SynchronousTestCase):
         """While it is not known to be reserved nothing of it is sent."""
         gate: Deferred[None] = Deferred()
 
-        async def reserve() -> Transfer:
+        async def reserve(_: bool) -> Transfer:
             await gate
             return transfer(reserved=100)
 
@@ -141,7 +142,7 @@ class TransfersTests(SynchronousTestCase):
         self.recipients = [Recipient() for _ in range(3)]
         self.sendings = [Sending(transfer(id=f"t{n}"), each, self.none) for n, each in enumerate(self.recipients)]
 
-    async def none(self) -> None:
+    async def none(self, _: bool) -> None:
         """Reserve nothing."""
 
     def test_of(self):

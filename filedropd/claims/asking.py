@@ -343,8 +343,10 @@ def reserve(
     ledger: Ledger,
     id: str,  # noqa: A002 - its name
     progress: Mapping[str, Progress],
+    *,
+    whole: bool = False,
 ) -> tuple[Ledger, Transfer | None]:
-    """Rule F: reserve the next stride of the transfer with this id.
+    """Rule F: reserve the next stride of the transfer with this id; ``whole``: all that is left of it.
 
     It goes up to the bytes that another transfer under the same claim has in flight.
 
@@ -356,7 +358,8 @@ def reserve(
     if transfer is None or ledger.drop.reason is Reason.REVOKED:
         return ledger, None
     first = transfer.first + transfer.reserved
-    end = first + stride(ledger.drop.extent, transfer.length - transfer.reserved)
+    left = transfer.length - transfer.reserved
+    end = first + (left if whole else stride(ledger.drop.extent, left))
     for other in current.of(current.claim(transfer.claim)):
         taken = spans.common(other.unacknowledged, spans.of(first, end)) if other.id != id else spans.NONE
         end = min((end, *(start for start, _ in taken)))
