@@ -15,7 +15,8 @@ from filedropd.model import DropState, Reason, Touch
 from filedropd.records import sql, transactions
 from filedropd.records.migrations import load
 from filedropd.records.rows import Row, drop_row
-from filedropd.records.transactions import Conflict, Step, Transaction
+from filedropd.records.sqlite_database import _executed
+from filedropd.records.transactions import Asked, Conflict, Deciding, Keyed, Many, Step, Transaction
 from tests.contracts.records_base import NOW, a_drop, a_wish, arrived, asking, doing, ending, key_of
 
 T = TypeVar("T")
@@ -35,12 +36,11 @@ class Shared:
         for migration in load():
             self.connection.executescript(migration.script)
 
-    def rows(self, step: Step) -> list[Any]:
-        """Execute a step."""
-        statement, values = step
-        return self.connection.execute(sql.without_locks(statement), values).fetchall()
+    def rows(self, step: Asked) -> Any:
+        """Execute a step, or several."""
+        return _executed(self.connection, step)
 
-    def run(self, transaction: Transaction[T], step: Step | None = None) -> T:
+    def run(self, transaction: Transaction[T], step: Asked | None = None) -> T:
         """Execute ``transaction``, from ``step`` on where it has begun."""
         try:
             step = next(transaction) if step is None else step
@@ -52,15 +52,22 @@ class Shared:
 
     def read_by(self, transaction: Transaction[T]) -> Step:
         """Execute the steps of ``transaction`` that read; return the first that writes."""
-        step = next(transaction)
+        step = one(next(transaction))
         while step[0].split()[0] == "SELECT":
-            step = transaction.send(self.rows(step))
+            step = one(transaction.send(self.rows(step)))
         return step
 
     def known(self) -> tuple[Ledger | None, list[Touch]]:
         """Return the drop, what hangs on it and what happened to it."""
         events = self.run(transactions.events(key_of(1)))
         return self.run(transactions.ledger(key_of(1))), [event.touch for event in events]
+
+
+def one(step: Asked) -> Step:
+    """Return a step that is one statement."""
+    if isinstance(step, Keyed | Many | Deciding):
+        raise TypeError(step)
+    return step
 
 
 def noting(ledger: Ledger) -> tuple[Ledger, None]:
@@ -81,7 +88,7 @@ class StepTests(SynchronousTestCase):
         step = next(transaction)
         for answer in answers:
             step = transaction.send(answer)
-        return step
+        return one(step)
 
     def test_condition(self):
         """What is written is written on condition that the revision is the one that was read."""

@@ -23,10 +23,13 @@ from filedropd.errors import Unavailable
 from filedropd.interfaces import IRecords, Rule, StoreUnusable
 from filedropd.model import Drop, Event
 from filedropd.records import migrations, sql, transactions
+from filedropd.records.grouping import Grouping
 from filedropd.records.migrations import SCHEMA
 from filedropd.records.postgres_listening import Listening
 from filedropd.records.postgres_pool import Pool, Session, for_clients
-from filedropd.records.transactions import Conflict, Transaction
+from filedropd.records.rows import Row
+from filedropd.records.together import Apart, Change, Done, Insert, Purge, Write, alone, together
+from filedropd.records.transactions import Asked, Conflict, Deciding, Keyed, Many, Transaction
 
 T = TypeVar("T")
 
@@ -34,6 +37,9 @@ T = TypeVar("T")
 _MIGRATING: Final = 0x66696C6564726F70  # "filedrop"
 #: How often a transaction is tried that others' got in the way of.
 _TRIES: Final = 10
+
+#: Groups of writes under way at once: while one waits for the disk, the next one is read and decided.
+LANES: Final = 2
 
 _WRITE: Final = "BEGIN"
 #: All that is read is of one moment.
@@ -57,6 +63,7 @@ class PostgresRecords:
         self._reactor = reactor
         self._url = url
         self._listening: list[Listening] = []
+        self._grouping = Grouping(self._together, self._alone, min(LANES, size))
         self.name = without_password(url)
         self._schema = schema
 
@@ -90,6 +97,7 @@ class PostgresRecords:
         listening, self._listening = self._listening, []
         for each in listening:
             await each.stop()
+        await self._grouping.empty()
         await self._pool.stop()
 
     async def ping(self) -> None:
@@ -98,7 +106,7 @@ class PostgresRecords:
 
     async def insert(self, drop: Drop) -> None:
         """See IRecords; a key or a blob that is there already is an ``IntegrityError``."""
-        await self._run(None, partial(transactions.insert, drop))
+        await self._grouping.do(Insert(drop))
 
     async def find(self, key: bytes) -> Drop | None:
         """See IRecords."""
@@ -122,7 +130,8 @@ class PostgresRecords:
 
     async def change(self, key: bytes, rule: Rule[T]) -> T | None:
         """See IRecords."""
-        return await self._run(_WRITE, partial(transactions.change, key, rule))
+        result: T | None = await self._grouping.do(Change(key, rule))
+        return result
 
     async def change_all(self, keys: Sequence[bytes], rule: Rule[T]) -> list[T | None]:
         """See IRecords."""
@@ -158,7 +167,7 @@ class PostgresRecords:
 
     async def purged(self, key: bytes, forget_at: float) -> None:
         """See IRecords."""
-        await self._run(_WRITE, partial(transactions.purged, key, forget_at))
+        await self._grouping.do(Purge(key, forget_at))
 
     async def purge_failed(self, key: bytes, retry_at: float) -> None:
         """See IRecords."""
@@ -179,6 +188,12 @@ class PostgresRecords:
         await listening.start()
 
     # -- transactions -----------------------------------------------------------------------------
+
+    async def _together(self, writes: Sequence[Write]) -> list[Done | Apart]:
+        return await self._pool.run(partial(_transacted, _WRITE, together(writes)))
+
+    async def _alone(self, write: Write) -> Any:
+        return await self._run(None if isinstance(write, Insert) else _WRITE, partial(alone, write))
 
     async def _run(self, begin: str | None, transaction: Callable[[], Transaction[T]]) -> T:
         """Run ``transaction``; without ``begin`` it is one statement, which is a transaction by itself."""
@@ -248,12 +263,28 @@ async def _rolled_back(session: Session) -> None:
 async def _result(session: Session, transaction: Transaction[T]) -> T:
     """Execute what ``transaction`` yields, and return what it returns."""
     try:
-        statement, values = next(transaction)
+        step = next(transaction)
         while True:
-            statement, values = transaction.send(await session.execute(statement, values))
+            step = transaction.send(await _executed(session, step))
     except StopIteration as end:
         result: T = end.value
         return result
+
+
+async def _executed(session: Session, step: Asked) -> Any:
+    """Execute one step and return its rows, or several of them in one go."""
+    match step:
+        case Keyed(statement, keys):
+            of: dict[bytes, list[Row]] = {key: [] for key in keys}
+            for row in await session.execute(sql.of_several(statement), {"keys": list(keys)}):
+                of[bytes(row["drop" if "drop" in row else "key"])].append(row)
+            return list(of.values())
+        case Many(steps):
+            return await session.execute_all(steps)
+        case Deciding(steps):
+            return await session.execute_each(steps)
+        case (statement, values):
+            return await session.execute(statement, values)
 
 
 def without_password(url: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, TypeVar
 
@@ -64,12 +64,40 @@ class Session:
         :raises ConnectionBroken: there is no answer, nor will there be.
         :raises psycopg2.Error: the server refused it.
         """
-        cursor = self.connection.cursorFactory(
-            self.connection.pollable().cursor(cursor_factory=RealDictCursor), self.connection
+        return await self._execute(lambda cursor: cursor.mogrify(_positional(statement), _given(values)))
+
+    async def execute_all(self, steps: Iterable[tuple[str, Mapping[str, Value]]]) -> None:
+        """Send several statements at once; raises what :meth:`execute` does.
+
+        psycopg2 puts the values in, and PostgreSQL's simple query protocol takes them one after the other.
+        """
+        await self._execute(
+            lambda cursor: b";".join(cursor.mogrify(_positional(text), _given(values)) for text, values in steps)
         )
+
+    async def execute_each(self, steps: Sequence[tuple[str, Mapping[str, Value]]]) -> list[list[Row]]:
+        """Send several statements on different rows as one, and return a row for each that one of them returned.
+
+        :raises psycopg2.Error: as :meth:`execute`.
+        """
+
+        def text(cursor: Any) -> bytes:
+            parts = [cursor.mogrify(_positional(statement), _given(values)) for statement, values in steps]
+            named = b", ".join(b"step_%d AS (%b)" % (number, part) for number, part in enumerate(parts))
+            all_of_them = b" UNION ALL ".join(b"SELECT %d AS step FROM step_%d" % (n, n) for n in range(len(parts)))
+            return b"WITH %b %b" % (named, all_of_them)
+
+        found: list[list[Row]] = [[] for _ in steps]
+        for row in await self._execute(text):
+            found[row["step"]].append(row)
+        return found
+
+    async def _execute(self, text: Callable[[Any], bytes]) -> Sequence[Row]:
+        raw = self.connection.pollable().cursor(cursor_factory=RealDictCursor)
+        cursor = self.connection.cursorFactory(raw, self.connection)
         timer = self._clock.callLater(ANSWER, self.close)
         try:
-            await cursor.execute(_positional(statement), None if values is None else dict(values))
+            await cursor.execute(text(raw))
             rows: Sequence[Row] = cursor.fetchall() if cursor.description is not None else ()
         except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
             if not self.usable:
@@ -94,6 +122,10 @@ class Session:
     def close(self) -> None:
         """Close the connection, whatever is under way."""
         self.connection.close()
+
+
+def _given(values: Mapping[str, Value] | None) -> dict[str, Value] | None:
+    return None if values is None else dict(values)
 
 
 @lru_cache(maxsize=256)

@@ -16,7 +16,7 @@ from filedropd import spans
 from filedropd.model import Claim, ClaimState, Drop, DropState, Event, Reason, Touch, Transfer
 
 #: What a column can hold.
-Value = bytes | str | int | float | list[str] | None
+Value = bytes | str | int | float | list[str] | list[bytes] | None
 
 #: A row, by column. Its values are as the driver gives them: bytes may be a memoryview.
 Row = Mapping[str, Any]

@@ -49,6 +49,9 @@ PAGE = "SELECT * FROM drops WHERE key > :after ORDER BY key LIMIT :limit"
 #: The drop that a transaction is going to change: nobody else changes it until that ends.
 LOCK_DROP = FIND_DROP + " FOR UPDATE"
 
+#: Likewise, if nobody else has it now.
+TAKE_DROP = LOCK_DROP + " SKIP LOCKED"
+
 HAS_BLOB = "SELECT 1 AS found FROM drops WHERE blob = :blob AND state <> 'purged'"
 
 #: The key breaks a tie, so that it is always the same ones.  What another transaction has locked it is about to
@@ -74,7 +77,10 @@ PURGE_FAILED = """
 """
 
 #: What would tell who had it goes with the bytes.
-ERASE_RECIPIENTS = 'UPDATE claims SET recipient = NULL WHERE "drop" = :key AND recipient IS NOT NULL'
+ERASE_RECIPIENTS = """
+    UPDATE claims SET recipient = NULL WHERE "drop" = :key AND recipient IS NOT NULL
+    AND EXISTS (SELECT 1 FROM drops WHERE key = :key AND state = 'purged')
+"""
 
 #: What refers to a drop goes first.
 FORGET = tuple(
@@ -160,3 +166,9 @@ _LOCKS = re.compile(r" FOR UPDATE( SKIP LOCKED)?")
 def without_locks(statement: str) -> str:
     """Return ``statement`` for SQLite, which has one writer and no locks on rows."""
     return _LOCKS.sub("", statement)
+
+
+@lru_cache(maxsize=256)
+def of_several(statement: str) -> str:
+    """Return ``statement``, which is on one ``:key``, for PostgreSQL and all the ``:keys`` at once."""
+    return statement.replace("= :key", "= ANY(CAST(:keys AS BYTEA[]))")

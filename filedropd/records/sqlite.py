@@ -1,7 +1,7 @@
 """Drops and claims in a SQLite database.
 
 One thread of its own does all the work, in the order in which it was asked for: nothing blocks the
-reactor, and there is one writer.  The database is in WAL mode with ``synchronous=FULL``: a commit is on
+reactor, and there is one writer.  What is to be written while it writes is written together, next.  The database is in WAL mode with ``synchronous=FULL``: a commit is on
 the disk when it returns (with NORMAL, a power cut takes the last ones with it, see
 https://www.sqlite.org/pragma.html#pragma_synchronous).
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Sequence
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.python.threadpool import ThreadPool
@@ -26,8 +26,10 @@ from filedropd.errors import Unavailable
 from filedropd.interfaces import IRecords, Rule
 from filedropd.model import Drop, Event
 from filedropd.records import transactions
+from filedropd.records.grouping import Grouping
 from filedropd.records.migrations import SCHEMA
 from filedropd.records.sqlite_database import ALONE, CLOSED, READ, WRITE, Begin, Database
+from filedropd.records.together import Apart, Change, Done, Insert, Purge, Write, alone, together
 from filedropd.records.transactions import Transaction
 
 T = TypeVar("T")
@@ -57,6 +59,7 @@ class SQLiteRecords:
         self._database = Database(path, durable=durable, schema=schema)
         self._pool: ThreadPool | None = None
         self._leases: dict[str, float] = {}
+        self._grouping = Grouping(self._together, self._alone)
 
     @property
     def name(self) -> str:
@@ -80,6 +83,7 @@ class SQLiteRecords:
 
     async def close(self) -> None:
         """Let every call that was made before end, then close the database. A second call does nothing."""
+        await self._grouping.empty()
         pool, self._pool = self._pool, None
         if pool is None:
             return
@@ -96,7 +100,7 @@ class SQLiteRecords:
 
     async def insert(self, drop: Drop) -> None:
         """See IRecords; a key or a blob that is there already is an ``IntegrityError``."""
-        await self._run(WRITE, transactions.insert(drop))
+        await self._grouping.do(Insert(drop))
 
     async def find(self, key: bytes) -> Drop | None:
         """See IRecords."""
@@ -119,8 +123,9 @@ class SQLiteRecords:
         return await self._run(ALONE, transactions.events(key))
 
     async def change(self, key: bytes, rule: Rule[T]) -> T | None:
-        """See IRecords; the one thread runs ``rule``, once: nobody else writes."""
-        return await self._run(WRITE, transactions.change(key, rule))
+        """See IRecords; the one thread runs ``rule``: nobody else writes."""
+        result: T | None = await self._grouping.do(Change(key, rule))
+        return result
 
     async def change_all(self, keys: Sequence[bytes], rule: Rule[T]) -> list[T | None]:
         """See IRecords."""
@@ -156,7 +161,7 @@ class SQLiteRecords:
 
     async def purged(self, key: bytes, forget_at: float) -> None:
         """See IRecords; a drop that is not gone, or already purged, is left as it is."""
-        await self._run(WRITE, transactions.purged(key, forget_at))
+        await self._grouping.do(Purge(key, forget_at))
 
     async def purge_failed(self, key: bytes, retry_at: float) -> None:
         """See IRecords; a drop that is not gone, or already purged, is left as it is."""
@@ -171,6 +176,12 @@ class SQLiteRecords:
 
     async def listen(self, heard: Callable[[str], None], missed: Callable[[], None]) -> None:
         """See IRecords; there is nobody else."""
+
+    async def _together(self, writes: Sequence[Write]) -> list[Done | Apart]:
+        return await self._run(WRITE, together(writes))
+
+    async def _alone(self, write: Write) -> Any:
+        return await self._run(WRITE, alone(write))
 
     async def _run(self, begin: Begin, transaction: Transaction[T]) -> T:
         if self._pool is None:

@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Iterator
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 from twisted.logger import Logger
@@ -23,7 +23,7 @@ from filedropd.errors import FiledropError, InsufficientStorage, Unavailable
 from filedropd.interfaces import StoreUnusable
 from filedropd.records import migrations, sql
 from filedropd.records.migrations import Migration
-from filedropd.records.transactions import Transaction
+from filedropd.records.transactions import Asked, Deciding, Keyed, Many, Transaction
 
 T = TypeVar("T")
 
@@ -264,13 +264,24 @@ def _committed(connection: sqlite3.Connection) -> Iterator[None]:
 def _result(connection: sqlite3.Connection, transaction: Transaction[T]) -> T:
     """Execute what ``transaction`` yields, and return what it returns."""
     try:
-        statement, values = next(transaction)
+        step = next(transaction)
         while True:
-            rows = connection.execute(sql.without_locks(statement), values).fetchall()
-            statement, values = transaction.send(rows)
+            step = transaction.send(_executed(connection, step))
     except StopIteration as end:
         result: T = end.value
         return result
+
+
+def _executed(connection: sqlite3.Connection, step: Asked) -> Any:
+    """Execute one step and return its rows, or several of them."""
+    match step:
+        case Keyed(statement, keys):
+            statement = sql.without_locks(statement)
+            return [connection.execute(statement, {"key": key}).fetchall() for key in keys]
+        case Many(steps) | Deciding(steps):
+            return [_executed(connection, each) for each in steps]
+        case (statement, values):
+            return connection.execute(sql.without_locks(statement), values).fetchall()
 
 
 def _apply(connection: sqlite3.Connection, step: Migration) -> None:

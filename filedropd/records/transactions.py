@@ -1,15 +1,17 @@
 """What each operation of :class:`filedropd.interfaces.IRecords` does in its transaction. No I/O.
 
 A :data:`Transaction` is a generator: it yields a statement of :mod:`filedropd.records.sql` with its
-values, is sent the rows that came of it, and returns the result.  A database's own module only has to
+values (or several of them together), is sent the rows that came of it, and returns the result.  A database's own module only has to
 run it between BEGIN and COMMIT, waiting as that database wants it; the order of the steps is here for
 all of them.  A transaction that finds nothing to do has changed nothing when it returns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Generator, Iterable, Mapping, Sequence
-from typing import TypeAlias, TypeVar
+from collections.abc import Container, Generator, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
+
+import attrs
 
 from filedropd.claims.ledger import Ledger
 from filedropd.interfaces import Rule
@@ -33,8 +35,34 @@ T = TypeVar("T")
 #: A statement and its values.
 Step: TypeAlias = tuple[str, Mapping[str, Value]]
 
+
+@attrs.frozen
+class Keyed:
+    """One statement on each of several keys, ``:key`` in it; the rows of each are sent back, in the order of the keys."""
+
+    statement: str
+    keys: tuple[bytes, ...]
+
+
+@attrs.frozen
+class Many:
+    """Several steps in their order; nothing is sent back."""
+
+    steps: tuple[Step, ...]
+
+
+@attrs.frozen
+class Deciding:
+    """Several steps on different rows, each of which returns one if it did something; those of each are sent back."""
+
+    steps: tuple[Step, ...]
+
+
+#: What a transaction asks of a database at a time.
+Asked: TypeAlias = Step | Keyed | Many | Deciding
+
 #: Yields steps, is sent their rows, returns the result.
-Transaction: TypeAlias = Generator[Step, Sequence[Row], T]
+Transaction: TypeAlias = Generator[Asked, Any, T]
 
 
 class Conflict(Exception):
@@ -133,15 +161,31 @@ def _read(key: bytes, find: str) -> Transaction[tuple[Ledger | None, int]]:
 
 def _keep(before: Ledger, after: Ledger, revision: int) -> Transaction[None]:
     """Write down in what ``after`` differs."""
-    if not (yield sql.CHANGE_DROP, {**drop_row(after.drop), "revision": revision}):
+    first, *others = kept(before, after, revision)
+    if not (yield first):
         raise Conflict
-    yield from _keep_claims(before, after)
-    yield from _keep_transfers(before, after)
+    yield from _all(others)
+
+
+def kept(before: Ledger, after: Ledger, revision: int) -> list[Step]:
+    """Return what writes down in what ``after`` differs; the first decides whether it is still what was read."""
+    return [(sql.CHANGE_DROP, {**drop_row(after.drop), "revision": revision}), *_hanging(before, after)]
+
+
+def _hanging(before: Ledger, after: Ledger) -> Iterator[Step]:
+    """Return what writes down in what that differs which hangs on a drop."""
+    yield from _claims(before, after)
+    for transfer in after.transfers:
+        known = before.transfer(transfer.id)
+        if known is None:
+            yield sql.INSERT_TRANSFER, transfer_row(transfer, after.drop)
+        elif known != transfer:
+            yield sql.CHANGE_TRANSFER, transfer_row(transfer, after.drop)
     for event in after.events:
         yield sql.INSERT_EVENT, event_row(event)
 
 
-def _keep_claims(before: Ledger, after: Ledger) -> Transaction[None]:
+def _claims(before: Ledger, after: Ledger) -> Iterator[Step]:
     left = {claim.id: claim for claim in before.claims}
     for claim in after.claims:
         known = left.pop(claim.id, None)
@@ -157,13 +201,9 @@ def _keep_claims(before: Ledger, after: Ledger) -> Transaction[None]:
         yield sql.DELETE_CLAIM, {"id": claim_id}
 
 
-def _keep_transfers(before: Ledger, after: Ledger) -> Transaction[None]:
-    for transfer in after.transfers:
-        known = before.transfer(transfer.id)
-        if known is None:
-            yield sql.INSERT_TRANSFER, transfer_row(transfer, after.drop)
-        elif known != transfer:
-            yield sql.CHANGE_TRANSFER, transfer_row(transfer, after.drop)
+def _all(steps: Iterable[Step]) -> Transaction[None]:
+    for step in steps:  # noqa: UP028 - rows are sent back, which a list cannot take
+        yield step
 
 
 # -- daemons ---------------------------------------------------------------------------------------
@@ -201,11 +241,7 @@ def insert(drop: Drop) -> Transaction[None]:
 def restore(ledger: Ledger, events: Sequence[Event]) -> Transaction[None]:
     """Add a drop that other records had, and what hangs on it."""
     yield sql.INSERT_DROP, drop_row(ledger.drop)
-    nothing = Ledger(drop=ledger.drop)
-    yield from _keep_claims(nothing, ledger)
-    yield from _keep_transfers(nothing, ledger)
-    for event in events:
-        yield sql.INSERT_EVENT, event_row(event)
+    yield from _all(_hanging(Ledger(drop=ledger.drop), attrs.evolve(ledger, events=tuple(events))))
 
 
 def take_due(now: float, limit: int, until: float) -> Transaction[list[Drop]]:
@@ -215,8 +251,14 @@ def take_due(now: float, limit: int, until: float) -> Transaction[list[Drop]]:
 
 def purged(key: bytes, forget_at: float) -> Transaction[None]:
     """Note that a gone drop's bytes are deleted, and erase who had them."""
-    if (yield sql.PURGED, {"key": key, "forget_at": forget_at}):
-        yield sql.ERASE_RECIPIENTS, {"key": key}
+    first, *others = purging(key, forget_at)
+    if (yield first):
+        yield from _all(others)
+
+
+def purging(key: bytes, forget_at: float) -> list[Step]:
+    """Return what notes that a gone drop's bytes are deleted, and erases who had them."""
+    return [(sql.PURGED, {"key": key, "forget_at": forget_at}), (sql.ERASE_RECIPIENTS, {"key": key})]
 
 
 def purge_failed(key: bytes, retry_at: float) -> Transaction[None]:
