@@ -15,6 +15,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from filedropd.errors import FiledropError
+
 T = TypeVar("T")
 P = ParamSpec("P")
 
@@ -34,6 +36,8 @@ def shielded(work: Coroutine[Any, Any, T]) -> Deferred[T]:
     def relay(result: T | Failure) -> None:
         if not outer.called:
             outer.callback(result)
+        elif isinstance(result, Failure) and result.check(FiledropError) is not None:
+            _log.warn("work that nobody waits for any more ended: {error}", error=result.value)
         elif isinstance(result, Failure):
             _log.failure("work that nobody waits for any more failed", failure=result)
 
@@ -49,7 +53,9 @@ def background(work: Coroutine[Any, Any, None], what: str) -> Deferred[None]:
     started = Deferred.fromCoroutine(work)
 
     def failed(failure: Failure) -> None:
-        if not isinstance(failure.value, CancelledError):
+        if isinstance(failure.value, FiledropError):  # it happens, and is no bug
+            _log.warn("{what} was given up: {error}", what=what, error=failure.value)
+        elif not isinstance(failure.value, CancelledError):
             _log.failure("{what} failed", failure=failure, what=what)
 
     return started.addErrback(failed)

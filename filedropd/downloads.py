@@ -221,7 +221,12 @@ class Downloads:
 
     async def _reserve(self, key: bytes, transfer: str, whole: bool) -> Transfer | None:
         progress = self._transfers.progress(key)
-        return await self._ledgers.change(key, lambda ledger, *_: reserve(ledger, transfer, progress, whole=whole))
+
+        def more(ledger: Ledger, *_: object) -> tuple[Ledger, Transfer | None]:
+            return reserve(ledger, transfer, progress, whole=whole)
+
+        # What has begun to be sent goes on when the records are back; for what has not, nobody is to wait.
+        return await (self._ledgers.change(key, more) if whole else self._recording.surely(key, more))
 
     async def _end(self, key: bytes, sending: Sending, outcome: Outcome) -> None:
         """Record what became of a transfer; where the records are away, as soon as they are back."""

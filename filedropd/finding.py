@@ -19,6 +19,11 @@ CACHE_GONE: Final = 3600.0
 _NEVER: Final = b"never"
 
 
+def remembered(verdict: bytes) -> NotFound | Gone:
+    """Return what somebody is told who asks for a link of which ``verdict`` is remembered."""
+    return NotFound() if verdict == _NEVER else Gone(verdict.decode("ascii"))
+
+
 class Finding:
     """Finds drops.
 
@@ -38,7 +43,7 @@ class Finding:
         """
         verdict = await self._cache.get(link.key)
         if verdict is not None:
-            raise NotFound if verdict == _NEVER else Gone(verdict.decode("ascii"))
+            raise remembered(verdict)
         drop = await self._records.find(link.key)
         if drop is None:
             await self._cache.set(link.key, _NEVER, CACHE_NEVER)

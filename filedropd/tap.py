@@ -10,7 +10,7 @@ import os
 import platform
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -36,8 +36,8 @@ from filedropd.delivery.nginx_log import NginxLog
 from filedropd.delivery.stream import StreamDelivery
 from filedropd.descriptors import connections_within
 from filedropd.drops import Drops, Rules
-from filedropd.http.head import Limits
-from filedropd.http.interfaces import Connection, Timeouts
+from filedropd.http.head import Head, Limits
+from filedropd.http.interfaces import Connection, Prepared, Timeouts
 from filedropd.http.request import Request
 from filedropd.http.server import HTTPFactory
 from filedropd.interfaces import StoreUnusable
@@ -59,6 +59,7 @@ from filedropd.watching import Watches
 from filedropd.web.access import AccessLog
 from filedropd.web.api import API
 from filedropd.web.forwarding import Forwarding
+from filedropd.web.hot import Hot
 from filedropd.web.operators import Operators
 from filedropd.web.problems import refusal
 
@@ -102,7 +103,7 @@ class Daemon(Service):
         durable = config.durability == "fsync"
         self._records = _records(reactor, config)
         self._redis = None if isinstance(config.cache, MemoryURL) else RedisCache.at(config.cache, reactor)
-        own = MemoryCache(reactor)
+        self._own_cache = own = MemoryCache(reactor)
         self._cache = own if self._redis is None else Fronted(own, self._redis)
         # Whoever asks for random ids fills the drops' cache, and must not push the limits' counts out.
         self._counts = _cache(reactor, self._redis)
@@ -174,14 +175,22 @@ class Daemon(Service):
             forwarding=forwarding,
             metrics_here=not config.admin_listen,
         )
-        access = AccessLog(self._reactor.seconds, forwarding)
+        access = AccessLog(self._reactor.seconds, forwarding, self._reactor.callLater)
+        hot = Hot(config.api_prefix, self._own_cache, time.time)
         return (
-            self._factory(api.resource(), access, connections_within(config.max_connections)),
+            self._factory(api.resource(), access, connections_within(config.max_connections), hot.answer),
             self._factory(operators.resource(), access, _ADMIN_CONNECTIONS),
         )
 
-    def _factory(self, resource: IResource, access: AccessLog, connections: int) -> HTTPFactory:
+    def _factory(
+        self,
+        resource: IResource,
+        access: AccessLog,
+        connections: int,
+        hot: Callable[[Head], Prepared | None] = lambda _: None,
+    ) -> HTTPFactory:
         config, metrics = self._config, self._metrics
+        link = f"{config.api_prefix}/file/<id>"
 
         def answered(request: Request) -> None:
             access.answered(request)
@@ -192,6 +201,10 @@ class Daemon(Service):
             access.refused(connection, code)
             metrics.refused(code)
 
+        def answered_at_once(code: int) -> None:
+            access.answered_at_once(code)
+            metrics.answered(link, code, 0.0)
+
         return HTTPFactory(
             resource,
             self._reactor,
@@ -199,7 +212,9 @@ class Daemon(Service):
             limits=Limits(head=config.header_limit, count=config.header_count, target=config.target_limit),
             timeouts=Timeouts(head=config.head_timeout, idle=config.idle_timeout, stall=config.stall_timeout),
             max_connections=connections,
+            hot=hot,
             answered=answered,
+            answered_at_once=answered_at_once,
             refused=refused,
         )
 

@@ -9,10 +9,12 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.task import Clock
+from twisted.logger import LogLevel, capturedLogs
 from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from filedropd.deferreds import Gathering, Happening, background, in_thread, shielded, sleep
+from filedropd.errors import Unavailable
 
 
 class Work:
@@ -113,6 +115,18 @@ class BackgroundTests(SynchronousTestCase):
         work.gate.errback(ValueError("no"))
         self.assertIsNone(self.successResultOf(ended))
         self.assertEqual(1, len(self.flushLoggedErrors(ValueError)))
+
+    def test_expected(self):
+        """What happens without anybody's fault has a line, and no traceback."""
+        background_work, shielded_work = Work(), Work()
+        background(background_work.run_silently(), "the work")
+        waiting = shielded(shielded_work.run())
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        with capturedLogs() as events:
+            for work in (background_work, shielded_work):
+                work.gate.errback(Unavailable("away"))
+        self.assertEqual([LogLevel.warn] * 2, [event["log_level"] for event in events])
 
     def test_cancelled(self):
         """To be cancelled is no failure."""

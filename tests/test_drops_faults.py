@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from twisted.internet.defer import Deferred
+
 from filedropd import finding
 from filedropd.claims import asking
 from filedropd.claims.policy import AFTERMATH, PROBE_WINDOW, STRIDE, Policy
@@ -226,18 +228,38 @@ class RecordsAwayTests(CoreTestCase):
         self.done(self.core.deliver(receipt, recipient))
 
     def test_stride(self):
-        """If no more can be reserved, no more is sent, and the error comes out."""
+        """While no more can be reserved, no more is sent; what has begun goes on when the records are back."""
+        receipt, recipient, result = self.begun_without_records()
+        self.assertNoResult(result)
+        self.assertEqual(STRIDE, len(recipient.received))
+        (transfer,) = self.core.ledger(receipt).transfers
+        self.assertEqual(STRIDE, transfer.reserved)
+        self.back()
+        self.done(result)
+        self.assertEqual((3 * STRIDE, False), (len(recipient.received), recipient.aborted))
+        self.assertEqual([ClaimState.DELIVERED], states(self.core, receipt))
+
+    def test_stride_stopped(self):
+        """A daemon that stops waits no longer: the error comes out, and the claim waits for its recipient."""
+        receipt, recipient, result = self.begun_without_records()
+        stopped = self.begun(self.core.drops.stop())
+        self.core.elapse(LONGEST)
+        self.refused(Unavailable, result)
+        self.done(stopped)
+        self.assertEqual(STRIDE, len(recipient.received))
+        self.core.journal.mend()
+        self.core.killed()
+        self.done(self.core.reaper.recover())
+        self.assertEqual([ClaimState.SUSPENDED], states(self.core, receipt))
+
+    def begun_without_records(self) -> tuple[Receipt, Recipient, Deferred[Recipient]]:
+        """Return a download of three strides, of which one was sent when the records went away."""
         receipt = self.done(self.core.upload(b"x" * (3 * STRIDE)))
         recipient = Recipient().hold_sends()
         result = self.begun(self.core.deliver(receipt, recipient))
         self.core.journal.fail("records.change", self.away)
         recipient.go_on()
-        self.refused(Unavailable, result)
-        self.assertEqual(STRIDE, len(recipient.received))
-        (transfer,) = self.core.ledger(receipt).transfers
-        self.assertEqual(STRIDE, transfer.reserved)
-        self.back()
-        self.assertEqual([ClaimState.SUSPENDED], states(self.core, receipt))
+        return receipt, recipient, result
 
     def back(self) -> None:
         """Let the records be back, and what was kept be recorded."""

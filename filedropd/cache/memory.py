@@ -51,8 +51,12 @@ class MemoryCache:
 
     async def get(self, key: bytes) -> bytes | None:
         """Return what was last set under ``key``, unless it is lost or over its time."""
-        held = await self.held(key)
-        return None if held is None else held.value
+        return self.peek(key)
+
+    def peek(self, key: bytes) -> bytes | None:
+        """Return what :meth:`get` does, at once."""
+        entry = self._find(key)
+        return None if entry is None or isinstance(entry.value, int) else entry.value
 
     async def held(self, key: bytes) -> Held | None:
         """Return what ``get`` does, and how much of its time is left."""

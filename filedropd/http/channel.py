@@ -241,6 +241,8 @@ class Channel(Protocol):
         return rest
 
     def _begin(self, head: Head) -> None:
+        if head.length == 0 and self._answered_at_once(head):
+            return
         body = Body(
             head.length,
             pause=self._pause_reading,
@@ -258,6 +260,18 @@ class Channel(Protocol):
             self._watch_body()
         self._last = self._last or not head.persistent
         self._request = self._starting = Request(self, head, body)
+
+    def _answered_at_once(self, head: Head) -> bool:
+        """Answer what is hot; tells whether it was."""
+        if not head.persistent or head.version != b"HTTP/1.1" or self._last or self._eof:
+            return False
+        prepared = self.http.hot(head)
+        if prepared is None:
+            return False
+        self._output.write_now(prepared.head if head.method == b"HEAD" else prepared.head + prepared.body)
+        self._deadline.set(self.http.timeouts.idle, self._head_late)
+        self.http.answered_at_once(prepared.code)
+        return True
 
     def _read_body(self, data: bytes) -> bytes:
         request, framing = self._request, self._framing

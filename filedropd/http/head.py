@@ -45,6 +45,9 @@ _ABSOLUTE_FORM: Final = re.compile(rb"[Hh][Tt][Tt][Pp][Ss]?://([^/?#]+)([/?][!-\
 # RFC 3986 section 3.2.2 without percent-encoding, which no name of a host needs.
 _HOST: Final = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._~!$&'()*+,;=-]+)(?::[0-9]{0,5})?")
 
+#: The fields that say how the rest of the message is to be read.
+_JUDGED: Final = frozenset({b"host", b"connection", b"content-length", b"transfer-encoding", b"expect"})
+
 _LINE_SLACK: Final = 64  # what a request line has besides its target
 
 
@@ -194,10 +197,11 @@ class HeadReader:
         modern = line[4] == b"1"
         named: dict[bytes, list[bytes]] = {}
         for name, value in self._fields:
-            named.setdefault(name.lower(), []).append(value)
+            name = name.lower()  # noqa: PLW2901 - the same one
+            if name in _JUDGED:
+                named.setdefault(name, []).append(value)
         target, authority = _target(line[1], line[2])
         host = _host(named.get(b"host", []), required=modern)
-        connection = {option.strip() for value in named.get(b"connection", []) for option in value.lower().split(b",")}
         return Head(
             method=line[1],
             target=target,
@@ -206,7 +210,7 @@ class HeadReader:
             host=authority or host,
             length=_length(named, modern=modern),
             expects_continue=_expects_continue(named.get(b"expect", []), modern=modern),
-            persistent=b"close" not in connection and (modern or b"keep-alive" in connection),
+            persistent=_persistent(named[b"connection"], modern=modern) if b"connection" in named else modern,
         )
 
 
@@ -217,7 +221,7 @@ def _refusal(error: HttpParserError) -> ProtocolError:
 
 def _target(method: bytes, target: bytes) -> tuple[bytes, bytes]:
     """Return the target in origin-form and the authority it names, if any (RFC 9112 section 3.2)."""
-    if _ORIGIN_FORM.fullmatch(target):
+    if _ORIGIN_FORM.fullmatch(target) is not None:
         return target, b""
     if target == b"*" and method == b"OPTIONS":
         return target, b""
@@ -248,12 +252,19 @@ def _length(named: dict[bytes, list[bytes]], *, modern: bool) -> int | None:
         if not modern or [coding.lower() for coding in codings] != [b"chunked"]:
             raise MalformedRequest
         return None
-    digits = named.get(b"content-length", [b"0"])[0]
+    if b"content-length" not in named:
+        return 0
+    digits = named[b"content-length"][0]
     # Leading zeros are legal, and int() takes no more than a few thousand digits.
     length = int(digits.lstrip(b"0") or b"0")
     if length > MAX_LENGTH:
         raise BodyTooLarge
     return length
+
+
+def _persistent(values: list[bytes], *, modern: bool) -> bool:
+    options = {option.strip() for value in values for option in value.lower().split(b",")}
+    return b"close" not in options and (modern or b"keep-alive" in options)
 
 
 def _expects_continue(values: list[bytes], *, modern: bool) -> bool:

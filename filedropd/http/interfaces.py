@@ -11,7 +11,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 
 if TYPE_CHECKING:
-    from filedropd.http.head import Limits
+    from filedropd.http.head import Head, Limits
     from filedropd.http.request import Request
     from filedropd.http.settling import Settling
     from filedropd.http.turns import Turns
@@ -41,6 +41,18 @@ class Refusal:
     code: int
     reason: bytes
     headers: Headers
+    body: bytes
+
+
+@attrs.frozen(kw_only=True)
+class Prepared:
+    """An answer that is ready to be sent.
+
+    :ivar head: from the status line to the empty line, for a connection that goes on.
+    """
+
+    code: int
+    head: bytes
     body: bytes
 
 
@@ -79,7 +91,9 @@ class Server(Protocol):
     :ivar resource: answers the requests.
     :ivar turns: makes the calls that fall due for many connections at once.
     :ivar refusal: what to answer to an exception.
+    :ivar hot: returns the answer to a request without a body that needs nothing to be asked; most often ``None``.
     :ivar answered: told of each request when its answer is over, however it ended.
+    :ivar answered_at_once: told of each that was ``hot``, with its status code.
     :ivar refused: told of each answer that was given to something that was no request.
     """
 
@@ -89,7 +103,9 @@ class Server(Protocol):
     timeouts: Timeouts
     turns: Turns
     refusal: Callable[[Exception], Refusal]
+    hot: Callable[[Head], Prepared | None]
     answered: Callable[[Request], None]
+    answered_at_once: Callable[[int], None]
     refused: Callable[[Connection, int], None]
 
     def opened(self, connection: Closable) -> None:

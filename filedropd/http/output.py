@@ -68,6 +68,21 @@ class Output:
             self._transport.write(data)
         self.acknowledgements.written += len(data)
 
+    def write_now(self, data: bytes) -> None:
+        """Write ``data``, now rather than in the reactor's next turn where the kernel takes it: a small answer."""
+        lower = self._lower
+        sock = getattr(lower, "socket", None)
+        if self.secure or sock is None or not lower.connected or buffered(lower):
+            self.write(data)
+            return
+        try:
+            taken = sock.send(data)
+        except OSError:  # it takes nothing now; or the connection is lost, as Twisted finds out
+            taken = 0
+        self.acknowledgements.written += taken
+        if taken < len(data):
+            self.write(data[taken:])
+
     async def writable(self) -> None:
         """Return when more may be written.
 

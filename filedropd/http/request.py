@@ -183,7 +183,7 @@ class Request(server.Request):
     def abort(self) -> None:
         """Break the connection off, so that nobody takes what was sent for the whole."""
         self._aborted = True
-        channel: Any = self.channel
+        channel: Any = getattr(self, "channel", None)  # twisted.web takes it away when the answer is over
         if channel is not None:
             channel.abort()
 

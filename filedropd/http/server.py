@@ -12,8 +12,8 @@ from zope.interface import implementer
 
 from filedropd.deferreds import Happening
 from filedropd.http.channel import Channel
-from filedropd.http.head import Limits
-from filedropd.http.interfaces import Closable, Connection, Refusal, Timeouts
+from filedropd.http.head import Head, Limits
+from filedropd.http.interfaces import Closable, Connection, Prepared, Refusal, Timeouts
 from filedropd.http.request import Request
 from filedropd.http.surplus import Refused, Surplus
 from filedropd.http.turns import Turns
@@ -31,7 +31,9 @@ class HTTPFactory(Factory):
 
     :param max_connections: how many are served at once.
     :param refusal: what to answer to an exception, the one table of which is not ours.
+    :param hot: returns the answer to a request without a body that needs nothing to be asked; most often ``None``.
     :param answered: told of each request when its answer is over, however it ended.
+    :param answered_at_once: told of each that was ``hot``, with its status code.
     :param refused: told of each answer that was given to something that was no request.
     """
 
@@ -46,7 +48,9 @@ class HTTPFactory(Factory):
         limits: Limits | None = None,
         timeouts: Timeouts | None = None,
         max_connections: int = 16384,
+        hot: Callable[[Head], Prepared | None] = lambda _: None,
         answered: Callable[[Request], None] = lambda _: None,
+        answered_at_once: Callable[[int], None] = lambda _: None,
         refused: Callable[[Connection, int], None] = lambda *_: None,
     ) -> None:
         self.resource = resource
@@ -54,7 +58,9 @@ class HTTPFactory(Factory):
         self.refusal = refusal
         self.limits = limits or Limits()
         self.timeouts = timeouts or Timeouts()
+        self.hot = hot
         self.answered = answered
+        self.answered_at_once = answered_at_once
         self.refused = refused
         self.turns = Turns(clock)
         self._max_connections = max_connections

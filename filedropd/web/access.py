@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IAddress
@@ -21,12 +22,20 @@ class AccessLog:
 
     :param clock: seconds, as the server's own clock counts them.
     :param forwarding: whom to believe where a request comes from.
+    :param later: calls something in so many seconds.
     """
 
     _log = Logger()
 
-    def __init__(self, clock: Callable[[], float], forwarding: Forwarding = NOBODY) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        forwarding: Forwarding = NOBODY,
+        later: Callable[[float, Callable[[], None]], object] = lambda *_: None,
+    ) -> None:
         self._clock = clock
+        self._later = later
+        self._at_once: Counter[int] = Counter()
         self._forwarding = forwarding
 
     def answered(self, request: Request) -> None:
@@ -41,6 +50,20 @@ class AccessLog:
             seconds=self._clock() - request.began,
             how=", client left" if request.disconnected or not request.startedWriting else "",
         )
+
+    def answered_at_once(self, code: int) -> None:
+        """Count a request for a link that is gone, or never was, and that was answered from memory.
+
+        Of these there may be very many: they have one line in each second in which there are any.
+        """
+        if not self._at_once:
+            self._later(1.0, self._tell_at_once)
+        self._at_once[code] += 1
+
+    def _tell_at_once(self) -> None:
+        counted, self._at_once = self._at_once, Counter()
+        for code, times in sorted(counted.items()):
+            self._log.info("{times} requests for links that are known to lead nowhere: {code}", times=times, code=code)
 
     def _from(self, request: Request) -> str:
         """Return the client's address, with a port where it is the connection's own."""

@@ -1,0 +1,87 @@
+"""The hot path: what is answered at once, from memory, with nothing between the parser and the socket.
+
+One kind of request is hot: a GET or HEAD of a link that is known to be gone or never to have been there.  That is
+what scanners, previews and browsers that try again ask for, as often as they like, and the whole answer is known.
+It is the answer that Klein's route gives, byte for byte; whatever is not sure to get it (a browser, which is shown
+a page; a body; another method; a link that is not in this daemon's own memory) goes to Klein.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Final, Protocol
+
+from twisted.web.http import datetimeToString
+
+from filedropd import errors
+from filedropd.finding import remembered
+from filedropd.http.head import Head
+from filedropd.http.interfaces import Prepared
+from filedropd.web.problems import refusal
+
+
+class Remembering(Protocol):
+    """A cache in this process's memory."""
+
+    def peek(self, key: bytes) -> bytes | None:
+        """Return what was last set under ``key``, unless it is lost or over its time. At once."""
+
+
+#: Answers that are kept ready: one for each reason to be gone, one for what was never there.
+_MOST: Final = 16
+
+
+class Hot:
+    """Answers what is hot.
+
+    :param prefix: the path under which the API lives.
+    :param cache: what is known of links, by their keys.
+    :param now: the time on the wall, in seconds since the epoch.
+    """
+
+    def __init__(self, prefix: str, cache: Remembering, now: Callable[[], float]) -> None:
+        self._link = re.compile(re.escape(f"{prefix}/file/".encode("ascii")) + rb"([0-9a-f]{32})(?:\?.*)?")
+        self._cache = cache
+        self._now = now
+        self._second = -1
+        self._date = b""
+        self._ready: dict[bytes, Prepared] = {}
+
+    def answer(self, head: Head) -> Prepared | None:
+        """Return the answer to a request without a body, or ``None`` where it is for Klein to answer."""
+        if head.method not in {b"GET", b"HEAD"}:
+            return None
+        link = self._link.fullmatch(head.target)
+        verdict = None if link is None else self._cache.peek(sha256(link[1]).digest())
+        if verdict is None or _may_be_shown_a_page(head):
+            return None
+        return self._prepared(verdict)
+
+    def _prepared(self, verdict: bytes) -> Prepared:
+        """Return the answer as it is in this second."""
+        second = int(self._now())
+        if second != self._second:
+            self._second = second
+            self._ready.clear()
+        found = self._ready.get(verdict)
+        if found is None:
+            found = _prepared(remembered(verdict), second)
+            if len(self._ready) < _MOST:
+                self._ready[verdict] = found
+        return found
+
+
+def _may_be_shown_a_page(head: Head) -> bool:
+    """Tell whether anything speaks of pages; whether they are, Klein's route finds out."""
+    return any(len(name) == 6 and name.lower() == b"accept" and b"html" in value.lower() for name, value in head.fields)
+
+
+def _prepared(error: errors.FiledropError, second: int) -> Prepared:
+    refused = refusal(error)
+    # As the channel writes a head: Date comes first.
+    lines = [b"HTTP/1.1 %d %b" % (refused.code, refused.reason), b"Date: " + datetimeToString(second)]
+    for name, values in refused.headers.getAllRawHeaders():
+        lines += (name + b": " + value for value in values)
+    return Prepared(code=refused.code, head=b"\r\n".join((*lines, b"", b"")), body=refused.body)
