@@ -22,7 +22,7 @@ from typing import Final, TypeVar
 
 import attrs
 
-from tests.daemon import Daemon
+from tests.daemon import ANY_PORT, Daemon
 from tests.servers import Nginx, PostgreSQL, Redis, Server
 
 S = TypeVar("S", bound=Server)
@@ -105,10 +105,10 @@ def running(port: int, delivery: str, logs: Path) -> Iterator[Stack]:
             f"--blobs=file:{shared}",
             f"--delivery={delivery}",
             f"--nginx-log={deliveries}",
-            "--trusted-proxy=127.0.0.1",
+            "--trusted-proxy=unix",
         )
         daemons = tuple(_member(stack, shared / name, logs, options) for name in NAMES)
-        sample = configured(port, [daemon.port for daemon in daemons], shared)
+        sample = configured(port, [f"unix:{_socket(daemon.folder)}" for daemon in daemons], shared)
         nginx = stack.enter_context(_logged(Nginx(_NGINX.format(sample), port), logs))
         yield Stack(logs=logs, postgresql=postgresql, redis=redis, daemons=daemons, nginx=nginx)
 
@@ -117,10 +117,15 @@ def _member(stack: contextlib.ExitStack, folder: Path, logs: Path, options: Iter
     """Start a daemon, which ``stack`` ends."""
     folder.mkdir()
     (folder / "log").symlink_to(logs / f"{folder.name}.log")
-    daemon = Member(folder, *options)
+    # nginx asks on the socket; the port is for whoever wants to ask one of them.
+    daemon = Member(folder, *options, listen=(ANY_PORT, f"unix:{_socket(folder)}"))
     stack.callback(daemon.kill)  # where it did not stop in time
     stack.callback(daemon.stop)
     return daemon.start()
+
+
+def _socket(folder: Path) -> Path:
+    return folder / "http.sock"
 
 
 def _logged(server: S, logs: Path) -> S:
@@ -129,10 +134,10 @@ def _logged(server: S, logs: Path) -> S:
     return server
 
 
-def configured(port: int, upstream: Iterable[int], data: Path) -> str:
-    """Return the sample for nginx, listening on ``port``, with the daemons' ports and data in it."""
+def configured(port: int, upstream: Iterable[str], data: Path) -> str:
+    """Return the sample for nginx, listening on ``port``, with the daemons' addresses and data in it."""
     text = (ETC / "nginx" / "filedropd.conf").read_text(encoding="utf-8")
-    servers = "\n".join(f"    server 127.0.0.1:{each};" for each in upstream)
+    servers = "\n".join(f"    server {each};" for each in upstream)
     for before, after, times in (
         ("    listen 80 ", f"    listen 127.0.0.1:{port} ", 1),
         ("    server 127.0.0.1:8002;", servers, 1),

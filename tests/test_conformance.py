@@ -1,4 +1,4 @@
-"""The conformance suite, run on a daemon of its own; and the suite itself, which must tell good servers from bad ones."""
+"""The conformance suite, run on each production stack; and the suite itself, which must tell good servers from bad ones."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import attrs
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from tests.conformance import naive, report
-from tests.conformance.adapters import Filedropd, Left, PutText, Unfit, named
+from tests.conformance.adapters import Adapter, Filedropd, Left, Limit, PutText, Unfit, named
 from tests.conformance.case import Case
 from tests.conformance.catalogue import CASES, chosen
 from tests.conformance.running import Outcome, Result, suite
+from tests.conformance.stacks import STACKS
 from tests.conformance.wire import Endpoint
 from tests.daemon import PATIENCE
 from tests.test_daemon import shared_daemon
@@ -27,31 +29,58 @@ ROOT = Path(__file__).parent.parent
 
 
 @functools.cache
-def outcomes() -> dict[str, Outcome]:
-    """Run all cases, several at once, on daemons of their own; once for all tests."""
-    with suite(Filedropd, None, {}) as prepared:
+def outcomes(adapter: str) -> dict[str, Outcome]:
+    """Run all cases, several at once, on servers of their own; once for all tests."""
+    with suite(named(adapter), None, {}) as prepared:
         return {outcome.case.name: outcome for outcome in prepared.run(CASES)}
 
 
-class ConformanceTests(SynchronousTestCase):
-    """Each promise is kept. There is a test for each case, which the end of this module adds."""
+class Promises(SynchronousTestCase):
+    """Each promise is kept. There is a test for each case, which :func:`promised` makes."""
+
+    adapter = ""
 
 
-def promised(case: Case) -> Callable[[SynchronousTestCase], None]:
-    """Return the test of a case."""
+class ConformanceTests(Promises):
+    """On SQLite."""
 
-    def test(self: SynchronousTestCase) -> None:
-        outcome = outcomes()[case.name]
+    adapter = "filedropd"
+
+
+class PostgresTests(Promises):
+    """On PostgreSQL and Redis."""
+
+    adapter = "filedropd-postgres"
+
+
+class ThroughNginxTests(Promises):
+    """On PostgreSQL and Redis, through nginx, up to the limits that are known."""
+
+    adapter = "filedropd-nginx-stream"
+
+
+class ByNginxTests(Promises):
+    """On PostgreSQL and Redis, sent by nginx, up to the limits that are known."""
+
+    adapter = "filedropd-nginx"
+
+
+def promised(case: Case) -> Callable[[Promises], None]:
+    """Return the test of a case: it is kept, or limited as it is known to be; a limit that is none any more fails."""
+
+    def test(self: Promises) -> None:
+        outcome = outcomes(self.adapter)[case.name]
         if outcome.result is Result.NOT_RUN:
             raise SkipTest(outcome.seen)
-        self.assertIs(outcome.result, Result.PASSED, f"{case.promise} But: {outcome.seen}")
+        self.assertIn(outcome.result, {Result.PASSED, Result.LIMITED}, f"{case.promise} But: {outcome.seen}")
 
     test.__doc__ = case.promise
     return test
 
 
-for _case in CASES:
-    setattr(ConformanceTests, f"test_{_case.name.replace('-', '_')}", promised(_case))
+for _kind in (ConformanceTests, PostgresTests, ThroughNginxTests, ByNginxTests):
+    for _case in CASES:
+        setattr(_kind, f"test_{_case.name.replace('-', '_')}", promised(_case))
 
 
 def tried(adapter: str, url: str, *names: str, **given: str) -> dict[str, Outcome]:
@@ -127,6 +156,59 @@ class _Silent(Filedropd):
         return Left(f"{self.endpoint.url}/x")
 
 
+def limited(name: str, **limit: Any) -> Callable[[str, Mapping[str, str]], Adapter]:
+    """Return an adapter of a server that is known not to keep a case."""
+
+    def make(url: str, options: Mapping[str, str]) -> Adapter:
+        server = PutText(url, options)
+        server.dialect = attrs.evolve(server.dialect, limits={name: Limit("It does not.", "It cannot.", **limit)})
+        return server
+
+    return make
+
+
+class LimitsTests(SynchronousTestCase):
+    """What a server is known not to keep."""
+
+    def outcome(self, case: str, *, late: bool = False, forgets: bool = True, **limit: Any) -> tuple[Result, str]:
+        """Return what comes of a case on a naive server that is known not to keep it."""
+        with naive.running(late=late, forgets=forgets) as url, suite(limited(case, **limit), url, {}) as prepared:
+            (outcome,) = prepared.run(chosen([case]))
+        return outcome.result, outcome.seen
+
+    def test_limited(self):
+        """What is seen is the limit: it is told with why, and the server did not fail."""
+        result, seen = self.outcome("abort-50-rst", seen="another recipient should be told that it is busy")
+        self.assertIs(Result.LIMITED, result)
+        self.assertRegex(seen, r"^another recipient .* and got 404 .*\. It cannot\.$")
+
+    def test_something_else(self):
+        """What is seen is something else: the server failed."""
+        result, seen = self.outcome("abort-50-rst", seen="the first recipient")
+        self.assertIs(Result.FAILED, result)
+        self.assertNotIn("It cannot", seen)
+
+    def test_kept(self):
+        """It is kept after all: that is told, unless it may be."""
+        result, seen = self.outcome("fin-after-all", seen="")
+        self.assertEqual((Result.SURPASSED, "This was to be expected: It does not."), (result, seen))
+        self.assertIs(Result.PASSED, self.outcome("fin-after-all", seen="", by_chance=True)[0])
+
+    def test_unsafe(self):
+        """No limit excuses a copy too many, whether it was fetched already or can still be."""
+        for case, forgets in (("parallel-two-addresses", True), ("next-request", False)):
+            result, seen = self.outcome(case, late=True, forgets=forgets, seen="")
+            self.assertIs(Result.FAILED, result, case)
+            self.assertRegex(seen, r"^\d+ recipients have complete copies, and 1 were allowed$")
+
+    def test_names(self):
+        """Limits are of cases that there are, and each is told in sentences."""
+        for kind, _ in STACKS.values():
+            self.assertLessEqual(set(kind.dialect.limits), {case.name for case in CASES})
+            for name, limit in kind.dialect.limits.items():
+                self.assertTrue(limit.instead.endswith(".") and limit.why.endswith("."), name)
+
+
 class AdapterTests(SynchronousTestCase):
     """How a server is named, and that it is one of this machine."""
 
@@ -154,6 +236,8 @@ class AdapterTests(SynchronousTestCase):
         """An adapter is one of ours, or a class of somebody else's."""
         self.assertIs(Filedropd, named("filedropd"))
         self.assertIs(PutText, named("tests.conformance.adapters:PutText"))
+        for name, (kind, _) in STACKS.items():
+            self.assertIs(kind, named(name))
         for strange in ("nobody", "no.such:Thing", "tests.conformance.adapters:Nobody"):
             self.assertRaises(ValueError, named, strange)
 
@@ -226,3 +310,7 @@ class CatalogueTests(SynchronousTestCase):
         self.assertEqual([], [case.name for case in CASES if report.row(case) not in told])
         rows = [line for line in told.partition("## How it is tested")[2].splitlines() if line.startswith("| `")]
         self.assertEqual(len(CASES), len(rows))
+
+    def test_stacks_documented(self):
+        """So is what each stack keeps, and each limit."""
+        self.assertIn(report.stacks(), (ROOT / "docs" / "exactly-once.md").read_text("utf-8"))

@@ -83,6 +83,10 @@ class Told:
         """See NginxLog."""
         self.expecting.pop(transfer, None)
 
+    def leave(self, transfer: str) -> None:
+        """See NginxLog."""
+        self.journal.append(f"leave {transfer}")
+
     async def replay(self, wanted: Container[str]) -> dict[str, Line]:
         """See NginxLog."""
         self.journal.append("replay")
@@ -309,6 +313,7 @@ class AccelDeliveryTests(CoreTestCase):
         delivered = self.deliver()
         self.delivery.stop()
         self.failureResultOf(delivered, StillSending)
+        self.assertEqual([f"leave {ID}"], self.log.journal)
         self.assertEqual(({}, []), (self.log.expecting, self.clock.getDelayedCalls()))
 
     def test_gone(self):

@@ -343,6 +343,20 @@ class NginxLogTests(TestCase):
         log = await self.make()
         self.assertEqual([name(2)], list(await log.replay({name(1), name(2)})))
 
+    async def test_left(self):
+        """What is left to the next process is replayed to it, whether it was written before that or after."""
+        log = await self.make()
+        log.follow()
+        for number in (1, 2):
+            log.expect(name(number), self.fail)
+        log.leave(name(1))
+        self.write(text(1), text(2), text(3))
+        log.leave(name(2))
+        await self.expected(log, 3)
+        await log.close()
+        log = await self.make()
+        self.assertEqual([name(1), name(2)], list(await log.replay({name(1), name(2)})))
+
     async def test_saved_meanwhile(self):
         """How far it was read is noted while it runs."""
         log = await self.make()

@@ -201,6 +201,9 @@ class AccelDelivery:
             # What becomes of our answer may be known later than what becomes of the file.
             background(self._hand_over(exchange, report), "handing over to nginx")
             await report.within(self._patience + length / self._slowest)
+        except StillSending:
+            self._nginx.leave(exchange.id)
+            raise
         finally:
             self._nginx.forget(exchange.id)
             del self._reports[exchange.id]

@@ -224,6 +224,17 @@ def _noted(kept: Path) -> list[list[int]]:
         return []
 
 
+@attrs.frozen
+class _Either:
+    """What is in one or the other."""
+
+    one: Container[str]
+    other: Container[str]
+
+    def __contains__(self, transfer: object) -> bool:
+        return transfer in self.one or transfer in self.other
+
+
 class NginxLog:
     """Tells what nginx writes about the downloads that somebody asks about.
 
@@ -246,6 +257,7 @@ class NginxLog:
         self._trail = Trail(path, kept or path.with_name(f"{path.name}.offset"))
         self._unrecorded = unrecorded
         self._told: dict[str, Callable[[Line], None]] = {}
+        self._left: set[str] = set()
         self._pool: ThreadPool | None = None
         self._timer: IDelayedCall | None = None
         self._following = self._followed = False
@@ -314,6 +326,11 @@ class NginxLog:
         """Call nobody about it any more."""
         self._told.pop(transfer, None)
 
+    def leave(self, transfer: str) -> None:
+        """Call nobody about it any more, and leave its line to the next process, whether it was written by now or not."""
+        self.forget(transfer)
+        self._left.add(transfer)
+
     # -- following --------------------------------------------------------------------------------
 
     def _arm(self) -> None:
@@ -349,7 +366,7 @@ class NginxLog:
             return
         more = True
         while more:
-            lines, more = await self._run(self._trail.read, self._told, self._reactor.seconds())
+            lines, more = await self._run(self._trail.read, _Either(self._told, self._left), self._reactor.seconds())
             self._tell(lines)
         self._seen = seen
 
@@ -369,7 +386,7 @@ class NginxLog:
 
     async def _save(self) -> None:
         self._saved = self._reactor.seconds()
-        await self._run(self._trail.save, self._unrecorded())
+        await self._run(self._trail.save, _Either(self._unrecorded(), self._left))
 
     async def _run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._pool is None:

@@ -4,7 +4,8 @@
     python -m tests.conformance [--url http://127.0.0.1:8002] [--adapter filedropd] [--case NAME]
 
 Without ``--url`` it starts a server of its own, and kills some; with it, what needs that is not run.
-The exit status is 0 if no case failed, 1 if one did, 2 if nothing could be tested.
+``limited`` is a case that the server is known not to keep, and did not, as it is known to; ``not limited`` one that
+it did keep.  The exit status is 0 if no case failed, 1 if one did, 2 if nothing could be tested.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import sys
 from pathlib import Path
 
 from tests.conformance import report
-from tests.conformance.adapters import Unfit, named
+from tests.conformance.adapters import ADAPTERS, Unfit, named
 from tests.conformance.catalogue import THEMES, chosen
 from tests.conformance.running import Result, suite
 
@@ -23,7 +24,7 @@ def options() -> argparse.Namespace:
     """Return what stands on the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description="Test a one-time file drop.")
     parser.add_argument("--url", help="of a server on this machine; without one a server is started")
-    parser.add_argument("--adapter", default="filedropd", help="filedropd, put-text or module:Class [filedropd]")
+    parser.add_argument("--adapter", default="filedropd", help=f"{', '.join(ADAPTERS)} or module:Class [filedropd]")
     parser.add_argument(
         "--option", action="append", default=[], type=_option, metavar="NAME=VALUE", help="for the adapter; repeatable"
     )
@@ -53,7 +54,7 @@ def main() -> int:
     """Run what is asked for."""
     given = options()
     if given.list:
-        print(report.markdown({}) if given.markdown else listed())
+        print(f"{report.stacks()}\n\n{report.markdown({})}" if given.markdown else listed())
         return 0
     try:
         cases = chosen(given.case)
@@ -65,7 +66,7 @@ def main() -> int:
     if given.json:
         given.json.write_text(report.as_json(outcomes), encoding="utf-8")
     if given.markdown:
-        print(report.markdown(report.results(outcomes)))
+        print(f"{report.stacks()}\n\n{report.markdown(report.results(outcomes))}")
         print(report.counts(outcomes), file=sys.stderr)
     else:
         print(report.table(outcomes))

@@ -8,12 +8,12 @@ from typing import Final
 
 from tests.conformance.answers import Answer
 from tests.conformance.case import Theme
-from tests.conformance.stage import BIG, FIRST, IN_KERNEL, KIB, MIB, OTHER, SMALL, Drop, Stage, check
+from tests.conformance.stage import FIRST, KIB, MIB, OTHER, SMALL, Drop, Stage, check
 
 theme: Final = Theme("Leaving before the end, and at it")
 
 #: How much of a file is read before its reader leaves.
-_PLACES: Final = {"0": 0, "1": BIG // 100, "50": BIG // 2, "99": BIG * 99 // 100}
+_PERCENT: Final = (0, 1, 50, 99)
 _WAYS: Final = {"rst": "a reset (RST)", "fin": "closing (FIN)"}
 
 
@@ -32,11 +32,11 @@ def left_by(way: str, answer: Answer) -> bytes:
     return bytes(answer.body)
 
 
-def aborted(octets: int, way: str, stage: Stage) -> None:
-    """Leave after so many bytes; others wait, the same recipient gets the rest, and then it is gone."""
+def aborted(percent: int, way: str, stage: Stage) -> None:
+    """Leave after so much of it; others wait, the same recipient gets the rest, and then it is gone."""
     drop = stage.leave()
     running = stage.begin(drop)
-    read_until(running, octets)
+    read_until(running, stage.big * percent // 100)
     stage.is_busy(drop, OTHER)
     has = left_by(way, running)
     stage.is_busy(drop, OTHER)
@@ -45,12 +45,12 @@ def aborted(octets: int, way: str, stage: Stage) -> None:
 
 
 for _way, _how in _WAYS.items():
-    for _name, _octets in _PLACES.items():
+    for _percent in _PERCENT:
         theme.case(
-            f"abort-{_name}-{_way}",
-            promise=f"Broken off after {_name} % by {_how}: its recipient gets the rest, others 423 and then 410.",
+            f"abort-{_percent}-{_way}",
+            promise=f"Broken off after {_percent} % by {_how}: its recipient gets the rest, others 423 and then 410.",
             means="A download that breaks costs nobody the file, and gives nobody a second copy.",
-        )(functools.partial(aborted, _octets, _way))
+        )(functools.partial(aborted, _percent, _way))
 
 
 @theme.case(
@@ -61,7 +61,7 @@ for _way, _how in _WAYS.items():
 def abort_last_rst(stage: Stage) -> None:
     drop = stage.leave()
     running = stage.begin(drop)
-    read_until(running, BIG - 1)
+    read_until(running, stage.big - 1)
     running.connection.peek()
     has = left_by("rst", running)
     stage.is_refused(drop, OTHER)
@@ -77,7 +77,7 @@ def abort_last_rst(stage: Stage) -> None:
 def abort_last_fin(stage: Stage) -> None:
     drop = stage.leave()
     running = stage.begin(drop)
-    read_until(running, BIG - 1)
+    read_until(running, stage.big - 1)
     running.connection.peek()
     running.connection.half_close()
     stage.is_gone(drop, OTHER)
@@ -91,7 +91,7 @@ def abort_last_fin(stage: Stage) -> None:
     means="`curl link; curl link` is the file, and then that it is gone.",
 )
 def fin_after_all(stage: Stage) -> None:
-    for who, size in ((OTHER, SMALL), (FIRST, SMALL), (OTHER, BIG), (FIRST, BIG)):
+    for who, size in ((OTHER, SMALL), (FIRST, SMALL), (OTHER, stage.big), (FIRST, stage.big)):
         drop = stage.leave(size)
         stage.gets_all(drop, FIRST)
         stage.is_gone(drop, who, reason="delivered")
@@ -103,7 +103,7 @@ def fin_after_all(stage: Stage) -> None:
     means="A client that crashes after the last byte can recover, and does not open the link for others.",
 )
 def rst_after_all(stage: Stage) -> None:
-    for size, pause in ((SMALL, 0.0), (SMALL, 0.3), (BIG, 0.0)):
+    for size, pause in ((SMALL, 0.0), (SMALL, 0.3), (stage.big, 0.0)):
         drop = stage.leave(size)
         running = stage.begin(drop)
         stage.came_whole(drop, running)
@@ -164,7 +164,7 @@ def next_request(stage: Stage) -> None:
 )
 def ask_ahead(stage: Stage) -> None:
     for at_once in (True, False):
-        drop = stage.leave(IN_KERNEL)
+        drop = stage.leave(stage.in_kernel)
         connection = stage.connect(FIRST, narrow=True)
         asked = connection.request(drop.target)
         connection.send(asked * 2 if at_once else asked)
@@ -203,7 +203,7 @@ def half_close(stage: Stage) -> None:
     means="An early FIN is not a delivery, either, when all of the file has left the server.",
 )
 def half_close_and_break(stage: Stage) -> None:
-    drop = stage.leave(IN_KERNEL)
+    drop = stage.leave(stage.in_kernel)
     connection = stage.connect(FIRST, narrow=True)
     connection.send(connection.request(drop.target))
     connection.half_close()
@@ -223,7 +223,7 @@ def half_close_and_break(stage: Stage) -> None:
     means="A slow line is not a delivered file.",
 )
 def slow_reader(stage: Stage) -> None:
-    drop = stage.leave(IN_KERNEL)
+    drop = stage.leave(stage.in_kernel)
     running = stage.begin(drop)
     read_until(running, 64 * KIB)
     stage.stays_busy(drop, 2.5, OTHER)

@@ -55,17 +55,44 @@ class Left:
 
 
 @attrs.frozen
+class Limit:
+    """A promise that a server is known not to keep. That there is never a copy too many is none of those.
+
+    :ivar instead: one sentence: what happens.
+    :ivar why: one sentence: why that cannot be helped.
+    :ivar seen: what is seen then, as a regular expression that matches the beginning; anything else is a failure.
+    :ivar by_chance: it is kept now and then.
+    """
+
+    instead: str
+    why: str
+    seen: str
+    by_chance: bool = False
+
+
+@attrs.frozen
 class Dialect:
-    """How a server says what.
+    """How a server says what, and what is to be expected of it.
 
     :ivar busy: statuses of a file that somebody else is fetching.
     :ivar gone: statuses of a file that was fetched, or has ended otherwise.
     :ivar can: which of :data:`ABILITIES` it has.
+    :ivar between: how many bytes a proxy in front of it may have of a download that its client has not; 0 without one.
+    :ivar outlives: downloads go on when the server is killed, since something else sends them.
+    :ivar limits: the cases whose promises it does not keep, by name.
     """
 
     busy: frozenset[int]
     gone: frozenset[int]
     can: frozenset[str] = frozenset()
+    between: int = 0
+    outlives: bool = False
+    limits: Mapping[str, Limit] = attrs.field(factory=dict, repr=False)
+
+    @property
+    def fronted(self) -> bool:
+        """Whether there is a proxy in front of it."""
+        return self.between > 0
 
 
 class Adapter(Protocol):
@@ -106,6 +133,9 @@ class Server(Adapter, Protocol):
     def restart(self) -> None:
         """End it in order, if it runs, and start it again; returns when it serves."""
 
+    def close(self) -> None:
+        """End it for good, in whatever way, and all that was started with it."""
+
 
 class Starts(Protocol):
     """Starts servers: the optional ``start`` of an adapter's class, a static method."""
@@ -124,7 +154,7 @@ class Starts(Protocol):
 class Filedropd:
     """A filedropd; the option ``prefix`` says where its API is."""
 
-    dialect: Final = Dialect(busy=frozenset({423}), gone=frozenset({410}), can=frozenset(ABILITIES))
+    dialect = Dialect(busy=frozenset({423}), gone=frozenset({410}), can=frozenset(ABILITIES))
 
     def __init__(self, url: str, options: Mapping[str, str]) -> None:
         self.endpoint = Endpoint.of(url)
@@ -151,9 +181,14 @@ class Filedropd:
         _sent(self.endpoint, "DELETE", urlsplit(left.link).path, b"", {"Authorization": f"Bearer {left.owner}"})
 
     @staticmethod
-    def start(folder: Path, window: float | None = None) -> OwnFiledropd:
+    def start(folder: Path, window: float | None = None) -> Server:
         """Start one."""
-        return OwnFiledropd(folder, *([] if window is None else [f"--resume-window={window:g}s"]))
+        return OwnFiledropd(folder, *windowed(window))
+
+
+def windowed(window: float | None) -> tuple[str, ...]:
+    """Return the daemon's option for :class:`Starts`."""
+    return () if window is None else (f"--resume-window={window:g}s",)
 
 
 class OwnFiledropd(Filedropd):
@@ -164,9 +199,9 @@ class OwnFiledropd(Filedropd):
     """
 
     def __init__(self, folder: Path, *arguments: str) -> None:
-        port = _free_port()
-        super().__init__(f"http://127.0.0.1:{port}", {})
-        listen = (f"tcp:{port}:interface=127.0.0.1:backlog=4096",)
+        self.port = _free_port()
+        super().__init__(f"http://127.0.0.1:{self.port}", {})
+        listen = (f"tcp:{self.port}:interface=127.0.0.1:backlog=4096",)
         cheap = ("--password-memory=1MiB", "--password-time=1")
         self.daemon = Daemon(folder, *cheap, *arguments, listen=listen)
         try:
@@ -183,6 +218,10 @@ class OwnFiledropd(Filedropd):
         if self.daemon.running:
             self.daemon.stop()
         self.daemon.start()
+
+    def close(self) -> None:
+        """SIGKILL: nobody needs it any more."""
+        self.daemon.kill()
 
 
 def _free_port() -> int:
@@ -258,7 +297,13 @@ def _sent(endpoint: Endpoint, method: str, target: str, data: bytes, fields: Map
 
 Makes = Callable[[str, Mapping[str, str]], Adapter]
 
-ADAPTERS: Final[Mapping[str, Makes]] = {"filedropd": Filedropd, "put-text": PutText}
+ADAPTERS: Final[Mapping[str, str]] = {
+    "filedropd": f"{__name__}:Filedropd",
+    "filedropd-postgres": "tests.conformance.stacks:Postgres",
+    "filedropd-nginx-stream": "tests.conformance.stacks:ThroughNginx",
+    "filedropd-nginx": "tests.conformance.stacks:ByNginx",
+    "put-text": f"{__name__}:PutText",
+}
 
 
 def named(name: str) -> Makes:
@@ -266,9 +311,7 @@ def named(name: str) -> Makes:
 
     :raises ValueError: there is none.
     """
-    if name in ADAPTERS:
-        return ADAPTERS[name]
-    module, colon, attribute = name.partition(":")
+    module, colon, attribute = ADAPTERS.get(name, name).partition(":")
     if not colon:
         raise ValueError(f"there is no adapter {name!r}: {', '.join(ADAPTERS)}, or module:Class")
     try:

@@ -7,7 +7,7 @@ from typing import Final
 
 from tests.conformance.aborts import left_by, read_until
 from tests.conformance.case import Theme
-from tests.conformance.stage import BIG, FIRST, IN_KERNEL, KIB, MIB, OTHER, SMALL, Stage, check
+from tests.conformance.stage import FIRST, KIB, MIB, OTHER, SMALL, Stage, check
 
 theme: Final = Theme("Ends")
 
@@ -53,7 +53,7 @@ def expiry_meanwhile(stage: Stage) -> None:
 def expiry_and_break(stage: Stage) -> None:
     drop = stage.leave(expires=2)
     running = stage.begin(drop)
-    read_until(running, BIG // 2)
+    read_until(running, stage.big // 2)
     stage.is_gone(drop, OTHER, reason="expired", at_once=False)
     has = left_by("rst", running)
     stage.is_gone(drop, OTHER)
@@ -81,15 +81,12 @@ def revoke(stage: Stage) -> None:
     needs="revoke",
 )
 def revoke_meanwhile(stage: Stage) -> None:
-    for size in (BIG, IN_KERNEL):
+    for size in (stage.big, stage.in_kernel):
         drop = stage.leave(size)
         running = stage.begin(drop)
         read_until(running, 64 * KIB)
         stage.server.revoke(drop.left)
-        ends = time.monotonic() + 3.0
-        while not running.connection.lost():
-            check(time.monotonic() < ends, f"3 s after it was taken back a download of {size:,} bytes still runs")
-            time.sleep(0.01)
+        stage.is_lost(running, 3.0, f"3 s after it was taken back a download of {size:,} bytes still runs")
         stage.was_cut(drop, running)
         for who in (FIRST, OTHER):
             stage.is_gone(drop, who, reason="revoked")
@@ -104,7 +101,7 @@ def revoke_meanwhile(stage: Stage) -> None:
 def revoke_after_break(stage: Stage) -> None:
     drop = stage.leave()
     running = stage.begin(drop)
-    read_until(running, BIG // 2)
+    read_until(running, stage.big // 2)
     has = left_by("rst", running)
     stage.server.revoke(drop.left)
     stage.is_gone(drop, FIRST, reason="revoked", Range=f"bytes={len(has)}-")

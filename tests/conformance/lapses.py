@@ -10,7 +10,7 @@ import attrs
 
 from tests.conformance.aborts import left_by, read_until
 from tests.conformance.case import Theme
-from tests.conformance.stage import BIG, FIRST, KIB, MIB, OTHER, SMALL, THIRD, Drop, Stage, check
+from tests.conformance.stage import FIRST, KIB, MIB, OTHER, SMALL, THIRD, Drop, Stage, check
 
 theme: Final = Theme("Broken downloads that nobody resumes")
 
@@ -38,7 +38,7 @@ def free_again(stage: Stage, drop: Drop) -> None:
 )
 def lapse(stage: Stage) -> None:
     drop = stage.leave()
-    broken(stage, drop, BIG // 2)
+    broken(stage, drop, stage.big // 2)
     broke_at = time.monotonic()
     stage.is_busy(drop, OTHER)
     stage.gets_all(drop, OTHER, at_once=False)
@@ -111,7 +111,7 @@ def lapse_in_parts(stage: Stage) -> None:
 )
 def lapse_and_return(stage: Stage) -> None:
     drop = stage.leave()
-    has = broken(stage, drop, BIG // 2)
+    has = broken(stage, drop, stage.big // 2)
     free_again(stage, drop)
     stage.gets_rest(drop, has, FIRST)
     stage.is_gone(drop, OTHER)
@@ -127,7 +127,7 @@ def lapse_and_return(stage: Stage) -> None:
 )
 def lapse_twice(stage: Stage) -> None:
     drop = stage.leave()
-    has = broken(stage, drop, BIG // 2)
+    has = broken(stage, drop, stage.big // 2)
     free_again(stage, drop)
     rest = stage.begin(drop, FIRST, Range=f"bytes={len(has)}-").rest()
     check(rest.status == 206 and rest.complete, f"the rest came as {rest.told}")
@@ -145,7 +145,7 @@ def lapse_twice(stage: Stage) -> None:
 )
 def lapse_though_touched(stage: Stage) -> None:
     drop = stage.leave()
-    broken(stage, drop, BIG // 2)
+    broken(stage, drop, stage.big // 2)
     ends = time.monotonic() + 15.0
     while not stage.whole(drop, answer := stage.fetch(drop, OTHER)):
         check(time.monotonic() < ends, f"after 15 s another recipient got {answer.told}")
@@ -170,7 +170,7 @@ def abandoned(stage: Stage) -> None:
     for number in range(3):
         who = attrs.evolve(FIRST, address=f"127.0.0.{10 + number}")
         answer = stage.until(functools.partial(stage.begin, drop, who), lambda answer: not stage.busy(answer))
-        read_until(answer, BIG * 6 // 10)
+        read_until(answer, stage.big * 6 // 10)
         answer.connection.reset()
     stage.is_gone(drop, OTHER, reason="abandoned", at_once=False)
     stage.came_whole(drop, running)
@@ -192,7 +192,10 @@ def expiry_limit(stage: Stage) -> None:
     read_until(running, MIB)
     began = time.monotonic()
     while not running.connection.lost():
-        check(time.monotonic() - began < 15.0, "15 s after it began, a download of a file with 1 s to live still runs")
+        waited = time.monotonic() - began
+        if stage.server.dialect.fronted and waited > 5.0:
+            break  # who reads on learns it
+        check(waited < 15.0, "15 s after it began, a download of a file with 1 s to live still runs")
         running.read(1)
         time.sleep(0.05)
     stage.was_cut(drop, running)

@@ -1,7 +1,7 @@
 """Two one-time file drops as they are often written, to see that the cases tell them from a good one.
 
 *Early* forgets a file as soon as anybody asks for it; *late* when all of it is written, and until then
-hands it to whoever asks.  Both run HEAD through the same code as GET.
+hands it to whoever asks.  Both run HEAD through the same code as GET.  One that does not forget is no such drop.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ class Naive(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, *, late: bool) -> None:
+    def __init__(self, *, late: bool, forgets: bool) -> None:
         super().__init__(("127.0.0.1", 0), Asked)
         self.late = late
+        self.forgets = forgets
         self.files: dict[str, bytes] = {}
 
     @property
@@ -57,7 +58,8 @@ class Asked(BaseHTTPRequestHandler):
             self._answer(404, b"gone\n")
             return
         self._answer(200, content)
-        files.pop(self.path, None)
+        if self._drop.forgets:
+            files.pop(self.path, None)
 
     do_HEAD = do_GET
 
@@ -73,9 +75,9 @@ class Asked(BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def running(*, late: bool) -> Iterator[str]:
+def running(*, late: bool, forgets: bool = True) -> Iterator[str]:
     """Run one; yields its URL."""
-    with Naive(late=late) as server:
+    with Naive(late=late, forgets=forgets) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         try:

@@ -12,7 +12,7 @@ import attrs
 
 from tests.conformance.answers import Answer
 from tests.conformance.case import Theme
-from tests.conformance.stage import BIG, FIRST, KIB, OTHER, THIRD, Drop, Stage, check
+from tests.conformance.stage import FIRST, KIB, OTHER, THIRD, Drop, Stage, check
 from tests.conformance.wire import Recipient
 
 theme: Final = Theme("Many at once")
@@ -77,7 +77,7 @@ def parallel_64(stage: Stage) -> None:
     means="Two people with the same link: one has the file, the other learns that it is taken.",
 )
 def parallel_two_addresses(stage: Stage) -> None:
-    for size in (BIG, 1, 64 * KIB):
+    for size in (stage.big, 1, 64 * KIB):
         drop = stage.leave(size)
         check_copies(stage, drop, race(stage, drop, [FIRST, OTHER] * 8))
         stage.is_gone(drop, THIRD)

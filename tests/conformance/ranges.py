@@ -11,7 +11,7 @@ import attrs
 
 from tests.conformance.answers import Answer
 from tests.conformance.case import Theme
-from tests.conformance.stage import BIG, FIRST, KIB, LARGE, MIB, OTHER, SMALL, THIRD, Drop, Stage, check
+from tests.conformance.stage import FIRST, KIB, MIB, OTHER, SMALL, THIRD, Drop, Stage, check
 
 theme: Final = Theme("Parts of a file")
 
@@ -56,7 +56,7 @@ def probe_by_another(stage: Stage) -> None:
 )
 def probe_tail(stage: Stage) -> None:
     drop = stage.leave()
-    check_part(drop, stage.fetch(drop, Range="bytes=-500"), BIG - 500, BIG - 1)
+    check_part(drop, stage.fetch(drop, Range="bytes=-500"), stage.big - 500, stage.big - 1)
     stage.gets_all(drop, FIRST, at_once=False)
     stage.is_gone(drop, OTHER)
 
@@ -124,8 +124,8 @@ def backwards(stage: Stage) -> None:
     means="Download accelerators (aria2, axel) work.",
 )
 def accelerator(stage: Stage) -> None:
-    drop = stage.leave()
-    quarter = BIG // 4
+    quarter = MIB + stage.between
+    drop = stage.leave(4 * quarter)
     ready = threading.Barrier(4)
 
     def run(number: int) -> Answer:
@@ -150,8 +150,8 @@ def accelerator(stage: Stage) -> None:
     means="A download in four parts is one copy, not a chance for others.",
 )
 def accelerator_and_others(stage: Stage) -> None:
-    drop = stage.leave()
-    quarter = BIG // 4
+    quarter = MIB + stage.between
+    drop = stage.leave(4 * quarter)
     running = [stage.begin(drop, Range=f"bytes={number * quarter}-{(number + 1) * quarter - 1}") for number in range(4)]
     stage.is_busy(drop, OTHER)
     for number, answer in enumerate(running):
@@ -167,8 +167,8 @@ def accelerator_and_others(stage: Stage) -> None:
     means="An accelerator's broken connection costs that piece alone.",
 )
 def accelerator_and_break(stage: Stage) -> None:
-    drop = stage.leave()
-    quarter = BIG // 4
+    quarter = MIB + stage.between
+    drop = stage.leave(4 * quarter)
     running = [stage.begin(drop, Range=f"bytes={number * quarter}-{(number + 1) * quarter - 1}") for number in range(4)]
     running[1].read(quarter // 2)
     running[1].connection.reset()
@@ -188,19 +188,22 @@ def accelerator_and_break(stage: Stage) -> None:
     means="A player that jumps back while it loads is not cut off.",
 )
 def read_again(stage: Stage) -> None:
-    drop = stage.leave(LARGE)
+    # What is left each time is more than a proxy may have taken already.
+    more = 2 * stage.between
+    drop = stage.leave(12 * MIB + 2 * more)
     running = stage.begin(drop)
-    running.read(7 * MIB)
-    back = stage.begin(drop, Range=f"bytes={MIB}-{5 * MIB - 1}")
+    running.read(7 * MIB + more)
+    end = 5 * MIB + more
+    back = stage.begin(drop, Range=f"bytes={MIB}-{end - 1}")
     check(back.status == 206, f"what was read is answered again with {back.told}")
-    running.read(4 * MIB)
+    running.read(4 * MIB + more)
     time.sleep(0.1)  # what is left of it has gone to the kernel: from now on only its acknowledgement is waited for
     back.read(3 * MIB)
     check(len(back.body) == 3 * MIB, f"what is read again came as {back.told}")
     stage.came_whole(drop, running)
     running.connection.close()
     stage.is_busy(drop, OTHER)
-    check_part(drop, back.rest(), MIB, 5 * MIB - 1)
+    check_part(drop, back.rest(), MIB, end - 1)
     back.connection.close()
     stage.is_gone(drop, OTHER)
 
@@ -212,16 +215,20 @@ def read_again(stage: Stage) -> None:
     means="A program that changes its mind in the middle has all in the end.",
 )
 def overtaken(stage: Stage) -> None:
-    drop = stage.leave(LARGE)
+    end = 8 * MIB + 2 * stage.between
+    size = end + stage.big
+    drop = stage.leave(size)
     running = stage.begin(drop)
     running.read(MIB)
-    end = 8 * MIB
     second = stage.begin(drop, Range=f"bytes={end}-")
     stage.was_cut(drop, running)
     has = len(running.body)
     # What the second has acknowledged meanwhile may come on the first, too.
-    check(has <= end + 64 * KIB, f"the first connection got {has:,} bytes, with some that the second was getting")
-    check_part(drop, second.rest(), end, LARGE - 1)
+    check(
+        has <= end + 64 * KIB + stage.between,
+        f"the first connection got {has:,} bytes, with some that the second was getting",
+    )
+    check_part(drop, second.rest(), end, size - 1)
     second.connection.close()
     stage.is_refused(drop, OTHER)
     if has < end:

@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tests.conformance.case import Case
-from tests.conformance.catalogue import THEMES
+from tests.conformance.catalogue import CASES, THEMES
 from tests.conformance.running import Outcome, Result
+from tests.conformance.stacks import STACKS
 
 #: Characters of what was seen that are shown in a table.
 _SHOWN: Final = 300
@@ -18,11 +19,11 @@ _SHOWN: Final = 300
 def table(outcomes: Sequence[Outcome]) -> str:
     """Return a table for a terminal, and a line that counts."""
     width = max((len(outcome.case.name) for outcome in outcomes), default=0)
-    lines = [f"{'case':<{width}}  {'result':<8} {'seconds':>7}  seen"]
+    lines = [f"{'case':<{width}}  {'result':<11} {'seconds':>7}  seen"]
     for outcome in outcomes:
         seconds = "" if outcome.result is Result.NOT_RUN else f"{outcome.seconds:.1f}"
         lines.append(
-            f"{outcome.case.name:<{width}}  {outcome.result.value:<8} {seconds:>7}  {shortened(outcome.seen)}".rstrip()
+            f"{outcome.case.name:<{width}}  {outcome.result.value:<11} {seconds:>7}  {shortened(outcome.seen)}".rstrip()
         )
     return "\n".join([*lines, "", counts(outcomes)])
 
@@ -34,11 +35,10 @@ def shortened(seen: str) -> str:
 
 
 def counts(outcomes: Sequence[Outcome]) -> str:
-    """Return how many passed, failed, and were not run."""
+    """Return how many passed, failed, and else what came of any."""
     by_result = collections.Counter(outcome.result for outcome in outcomes)
-    text = f"{by_result[Result.PASSED]} passed, {by_result[Result.FAILED]} failed"
-    not_run = by_result[Result.NOT_RUN]
-    return text + (f", {not_run} not run" if not_run else "")
+    told = [result for result in Result if by_result[result] or result in {Result.PASSED, Result.FAILED}]
+    return ", ".join(f"{by_result[result]} {result.value}" for result in told)
 
 
 def row(case: Case) -> str:
@@ -56,6 +56,23 @@ def markdown(results: Mapping[str, str]) -> str:
         lines += [f"{row(case)} {results.get(case.name, '')} |" for case in theme.cases]
         lines += [""]
     return "\n".join(lines).rstrip()
+
+
+def stacks() -> str:
+    """Return in Markdown what each stack keeps, and which limits it has."""
+    lines = ["| stack | adapter | cases kept | limits |", "|---|---|---|---|"]
+    for name, (kind, what) in STACKS.items():
+        limits = len(kind.dialect.limits)
+        lines += [f"| {what} | `{name}` | {len(CASES) - limits} of {len(CASES)} | {limits or 'none'} |"]
+    for kind, what in STACKS.values():
+        if kind.dialect.limits:
+            lines += ["", f"### Limits: {what}", "", "| case | what happens instead | why |", "|---|---|---|"]
+            lines += [
+                f"| `{case.name}` | {limit.instead} | {limit.why} |"
+                for case in CASES
+                if (limit := kind.dialect.limits.get(case.name)) is not None
+            ]
+    return "\n".join(lines)
 
 
 def results(outcomes: Sequence[Outcome]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import enum
 import queue
+import re
 import shutil
 import tempfile
 import threading
@@ -15,9 +16,9 @@ from typing import Final
 
 import attrs
 
-from tests.conformance.adapters import ABILITIES, Adapter, Makes, Server, Starts, starting
+from tests.conformance.adapters import ABILITIES, Adapter, Limit, Makes, Server, Starts, starting
 from tests.conformance.case import Case
-from tests.conformance.stage import Stage, Unkept
+from tests.conformance.stage import Stage, Unkept, Unsafe
 
 #: Most of them wait most of the time.
 AT_ONCE: Final = 8
@@ -28,9 +29,15 @@ _PROGRAMS: Final = frozenset({"curl", "wget"})
 
 
 class Result(enum.Enum):
-    """What came of a case."""
+    """What came of a case.
+
+    ``LIMITED``: what was seen is the :class:`~tests.conformance.adapters.Limit` that the server is known to have
+    there; ``SURPASSED``: it is known to have one, and kept the promise.
+    """
 
     PASSED = "passed"
+    LIMITED = "limited"
+    SURPASSED = "not limited"
     FAILED = "failed"
     NOT_RUN = "not run"
 
@@ -39,7 +46,7 @@ class Result(enum.Enum):
 class Outcome:
     """What came of a case, and how.
 
-    :ivar seen: what was seen where it failed; what it lacked where it was not run.
+    :ivar seen: what was seen where it failed; what it lacked where it was not run; the limit.
     """
 
     case: Case
@@ -93,8 +100,8 @@ class Suite:
                 return Outcome(case, Result.FAILED, time.monotonic() - began, seen)
             stage = Stage(server, case.seconds)
             undo.callback(stage.end)
-            seen = _within(case.seconds + _GRACE, lambda: _seen(case, stage))
-        return Outcome(case, Result.FAILED if seen else Result.PASSED, time.monotonic() - began, seen)
+            result, seen = _within(case.seconds + _GRACE, lambda: _judged(case, stage))
+        return Outcome(case, result, time.monotonic() - began, seen)
 
     def _lacking(self, case: Case) -> list[str]:
         """Return what a case needs and has not."""
@@ -107,7 +114,7 @@ class Suite:
             raise RuntimeError("there is nothing that starts servers")
         folder = Path(undo.enter_context(tempfile.TemporaryDirectory(prefix=f"{case.name}-", dir=self._folder)))
         server = self._starts(folder, case.window)
-        undo.callback(server.kill)
+        undo.callback(server.close)
         return server
 
 
@@ -131,29 +138,45 @@ def suite(makes: Makes, url: str | None, options: Mapping[str, str]) -> Iterator
             try:
                 yield Suite(server, starts, Path(folder))
             finally:
-                server.kill()
+                server.close()
 
 
-def _seen(case: Case, stage: Stage) -> str:
-    """Run a case; returns what was seen where it failed."""
+def _judged(case: Case, stage: Stage) -> tuple[Result, str]:
+    """Run a case; returns what came of it, and what was seen."""
+    limit = stage.server.dialect.limits.get(case.name)
+    try:
+        return _acted(case, stage, limit)
+    except Unkept as unkept:
+        return Result.FAILED, str(unkept)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is what was seen
+        return Result.FAILED, _in_words(error)
+
+
+def _acted(case: Case, stage: Stage, limit: Limit | None) -> tuple[Result, str]:
     try:
         case.act(stage)
+    except Unsafe:
+        raise
     except Unkept as unkept:
-        return str(unkept)
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is what was seen
-        return _in_words(error)
-    return ""
+        if limit is None or not re.match(limit.seen, str(unkept)):
+            raise
+        stage.audit_further()
+        return Result.LIMITED, f"{unkept}. {limit.why}"
+    stage.audit()
+    if limit is None or limit.by_chance:
+        return Result.PASSED, ""
+    return Result.SURPASSED, f"This was to be expected: {limit.instead}"
 
 
 def _in_words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _within(seconds: float, act: Callable[[], str]) -> str:
+def _within(seconds: float, act: Callable[[], tuple[Result, str]]) -> tuple[Result, str]:
     """Return what ``act`` returns, or else that it goes on."""
-    returned: queue.SimpleQueue[str] = queue.SimpleQueue()
+    returned: queue.SimpleQueue[tuple[Result, str]] = queue.SimpleQueue()
     threading.Thread(target=lambda: returned.put(act()), daemon=True).start()
     try:
         return returned.get(timeout=seconds)
     except queue.Empty:
-        return f"it goes on after {seconds:g} s"
+        return Result.FAILED, f"it goes on after {seconds:g} s"

@@ -11,29 +11,36 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from tests.conformance.adapters import Adapter, Left, Server
+from tests.conformance.adapters import PATIENCE, Adapter, Left, Server
 from tests.conformance.answers import Answer
-from tests.conformance.wire import Connection, Deadline, Recipient
+from tests.conformance.copies import holders
+from tests.conformance.wire import Connection, Deadline, Late, Recipient
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
-#: More than a server and a narrow client can have on the way between them.
-BIG: Final = 4 * MIB
 SMALL: Final = 100 * KIB
-#: More than a narrow client's kernel takes, and so little that the server's takes all of it at once.
-IN_KERNEL: Final = 600 * KIB
-#: More than kernels have between a server and any client.
-LARGE: Final = 12 * MIB
+# Of a server that is reached directly; see Stage.
+_BIG: Final = 4 * MIB
+_IN_KERNEL: Final = 600 * KIB
+_LARGE: Final = 12 * MIB
 
 FIRST: Final = Recipient("the first recipient", "127.0.0.1")
 OTHER: Final = Recipient("another recipient", "127.0.0.2")
 THIRD: Final = Recipient("a third recipient", "127.0.0.3")
+#: Comes when all is over.
+STRANGER: Final = Recipient("a stranger", "127.0.0.99")
 
 _PAUSE: Final = 0.05
+#: Seconds for which the stranger asks again and again.
+_FURTHER: Final = 2.0
 
 
 class Unkept(Exception):
     """A promise is not kept; the text says what was seen."""
+
+
+class Unsafe(Unkept):
+    """There are more complete copies than the sender allowed. Nothing excuses that."""
 
 
 def check(kept: object, seen: str) -> None:
@@ -50,11 +57,13 @@ class Drop:
     """A file that was left.
 
     :ivar target: its link as it is asked for.
+    :ivar downloads: how many complete copies its sender allowed.
     """
 
     left: Left
     content: bytes = attrs.field(repr=False)
     target: str
+    downloads: int = 1
 
 
 class Stage:
@@ -62,17 +71,51 @@ class Stage:
 
     :ivar server: what is tested.
     :ivar deadline: when the case must be over.
+    :ivar between: how many bytes a proxy in front of the server may have of a download that its client has not.
+    :ivar big: a size, half of which is more than the server, a proxy and a narrow client can have on the way between them.
+    :ivar in_kernel: more than a narrow client's kernel takes, and so little that the server's takes all of it at
+        once; where there is a proxy, more than it takes.
+    :ivar large: more than kernels have between a server and any client.
     """
 
     def __init__(self, server: Adapter, seconds: float) -> None:
         self.server = server
         self.deadline = Deadline(seconds)
+        self.between = server.dialect.between
+        self.big = _BIG + 2 * self.between
+        self.in_kernel = _IN_KERNEL + 2 * self.between
+        self.large = _LARGE + 2 * self.between
         self._open: list[Connection] = []
+        self._drops: list[Drop] = []
 
     def end(self) -> None:
         """Close what the case has left open."""
         for connection in self._open:
             connection.reset()
+
+    def audit(self) -> None:
+        """Look whether anybody has more than was allowed.
+
+        :raises Unsafe: there are more complete copies than that.
+        """
+        for drop in self._drops:
+            copies = len(holders(drop, self._open))
+            if copies > drop.downloads:
+                raise Unsafe(f"{copies} recipients have complete copies, and {drop.downloads} were allowed")
+
+    def audit_further(self) -> None:
+        """Close what is open; then have a stranger try to get one copy more of what is used up.
+
+        :raises Unsafe: he gets it.
+        """
+        self.end()
+        self.deadline = Deadline(_FURTHER + PATIENCE)
+        for drop in self._drops:
+            if len(holders(drop, self._open)) >= drop.downloads:
+                ends = time.monotonic() + _FURTHER
+                while self.busy(self.fetch(drop, STRANGER)) and time.monotonic() < ends:
+                    time.sleep(_PAUSE)
+        self.audit()
 
     @property
     def own(self) -> Server:
@@ -81,13 +124,15 @@ class Stage:
 
     # -- what is done -----------------------------------------------------------------------------
 
-    def leave(self, size: int = BIG, **terms: Any) -> Drop:
-        """Leave a file of random bytes."""
-        content = os.urandom(size)
+    def leave(self, size: int | None = None, **terms: Any) -> Drop:
+        """Leave a file of random bytes, a :attr:`big` one unless its size is given."""
+        content = os.urandom(self.big if size is None else size)
         left = self.server.leave(content, **terms)
         link = urlsplit(left.link)
         check(link.scheme == "http" and link.path, f"the link is {left.link!r}")
-        return Drop(left, content, link.path + (f"?{link.query}" if link.query else ""))
+        target = link.path + (f"?{link.query}" if link.query else "")
+        self._drops.append(Drop(left, content, target, terms.get("downloads", 1)))
+        return self._drops[-1]
 
     def connect(self, who: Recipient = FIRST, *, narrow: bool = False) -> Connection:
         """Connect; the connection is closed with the case at the latest."""
@@ -116,10 +161,18 @@ class Stage:
         return self.until(lambda: self.fetch(drop, who, **fields), lambda answer: not self.busy(answer))
 
     def until(self, act: Callable[[], Answer], good: Callable[[Answer], bool]) -> Answer:
-        """Do something again and again until what comes of it is good, and return that."""
-        while not good(answer := act()):
-            time.sleep(min(_PAUSE, self.deadline.left()))
-        return answer
+        """Do something again and again until what comes of it is good, and return that.
+
+        :raises Unkept: the case's time is over before; tells what came of it last.
+        """
+        last = act()
+        while not good(last):
+            try:
+                time.sleep(min(_PAUSE, self.deadline.left()))
+                last = act()
+            except Late as late:
+                raise Unkept(f"{late}: {last.connection.who.called} still gets {last.told}") from None
+        return last
 
     # -- what is seen -----------------------------------------------------------------------------
 
@@ -189,6 +242,13 @@ class Stage:
         while time.monotonic() < ends:
             self.is_busy(drop, who)
             time.sleep(_PAUSE)
+
+    def is_lost(self, answer: Answer, seconds: float, seen: str) -> None:
+        """Wait until a running download is broken off; not behind a proxy, where reading on alone shows that it was."""
+        ends = time.monotonic() + seconds
+        while not (answer.connection.lost() or self.server.dialect.fronted):
+            check(time.monotonic() < ends, seen)
+            time.sleep(0.01)
 
     def was_cut(self, drop: Drop, answer: Answer) -> None:
         """A download that was running was broken off before its end."""

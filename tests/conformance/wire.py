@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import ipaddress
+import re
 import select
 import socket
 import struct
@@ -23,6 +24,7 @@ NARROW: Final = 8 * 1024
 #: The longest head of an answer.
 LONGEST_HEAD: Final = 64 * 1024
 _HEAD_END: Final = b"\r\n\r\n"
+_TOKEN: Final = re.compile("Filedrop-Claim:|Cookie:.*filedrop-claim=", re.IGNORECASE)
 
 
 class Late(Exception):
@@ -105,10 +107,14 @@ class Connection:
     """A connection of a recipient to a server.
 
     :param narrow: the kernel keeps little for it, so that what is not read is not acknowledged either.
+    :ivar answers: those that came, as far as they were read.
+    :ivar shows_token: it has asked with a claim's token.
     """
 
     def __init__(self, endpoint: Endpoint, who: Recipient, deadline: Deadline, *, narrow: bool = False) -> None:
         self.who = who
+        self.answers: list[Answer] = []
+        self.shows_token = False
         self._authority = endpoint.authority
         self._deadline = deadline
         self._socket = socket.socket()
@@ -133,6 +139,7 @@ class Connection:
         named = {"Host": self._authority, "User-Agent": self.who.agent, "Accept": self.who.accept}
         named |= {**self.who.fields, **(fields or {})}
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in named.items()), "", ""]
+        self.shows_token = self.shows_token or "claim=" in target or any(_TOKEN.match(line) for line in lines)
         return "\r\n".join(lines).encode("latin-1")
 
     def send(self, data: bytes) -> None:
@@ -182,7 +189,8 @@ class Connection:
 
     def answer(self, method: str = "GET") -> Answer:
         """Return the next answer, its body unread."""
-        return Answer(self, method, self.head())
+        self.answers.append(Answer(self, method, self.head()))
+        return self.answers[-1]
 
     def ask(self, target: str, method: str = "GET", fields: Mapping[str, str] | None = None) -> Answer:
         """Ask, and return the answer, its body unread."""
