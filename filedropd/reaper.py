@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 
 #: Seconds for which a link answers 410 with its reason before it is forgotten (404).
 TOMBSTONE: Final = 30 * 24 * 3600.0
-#: Seconds after which the clock on the wall is looked at again: it may have been set.
-LONGEST_SLEEP: Final = 60.0
+#: Seconds after which the clock on the wall and the records are looked at again: others may have set, or changed, them.
+LONGEST_SLEEP: Final = 20.0
 #: Seconds between attempts to delete bytes that will not go: doubled each time, up to this.
 LONGEST_RETRY: Final = 3600.0
 #: Seconds until the records are asked again when they cannot be.
 RECORDS_RETRY: Final = 5.0
 #: Seconds after which another daemon looks at what this one has taken, unless it has been dealt with.
-TAKEN: Final = 30.0
+TAKEN: Final = 15.0
 _DOUBLINGS: Final = 12
 _BATCH: Final = 100
 

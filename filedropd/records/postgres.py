@@ -25,8 +25,9 @@ from filedropd.model import Drop, Event
 from filedropd.records import migrations, sql, transactions
 from filedropd.records.grouping import Grouping
 from filedropd.records.migrations import SCHEMA
+from filedropd.records.postgres_connection import Session
 from filedropd.records.postgres_listening import Listening
-from filedropd.records.postgres_pool import Pool, Session, for_clients
+from filedropd.records.postgres_pool import Pool, for_clients
 from filedropd.records.rows import Row
 from filedropd.records.together import Apart, Change, Done, Insert, Purge, Write, alone, together
 from filedropd.records.transactions import Asked, Conflict, Deciding, Keyed, Many, Transaction

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from filedropd.deferreds import Happening, background
 from filedropd.records import sql
-from filedropd.records.postgres_pool import ConnectionBroken, Session, connected
+from filedropd.records.postgres_connection import ConnectionBroken, Session, connected
 
 #: Seconds until it is tried again to connect.
 AGAIN: Final = 1.0
@@ -49,9 +49,13 @@ class Listening:
         """Hear nothing any more."""
         self._closed = True
         self._stopping.happen()
-        if self._session is not None:
-            self._session.close()
+        self._close()
         await self._stopped.wait()
+
+    def _close(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            session.close()
 
     async def _listen(self) -> None:
         try:
@@ -64,6 +68,7 @@ class Listening:
                         self._missed()
                     listened = True
                     await lost.wait()
+                    self._close()
                 over = await self._stopping.within(self._reactor, 0 if lost is not None else AGAIN)
         finally:
             self._tried.happen()
@@ -79,6 +84,7 @@ class Listening:
             if self._closed:
                 connection.close()
         except (ConnectionBroken, psycopg2.Error) as error:
+            self._close()
             _log.debug("other daemons cannot be heard: {error}", error=str(error).strip())
             return None
         return connection.lost

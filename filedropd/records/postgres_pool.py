@@ -1,137 +1,35 @@
-"""Connections to PostgreSQL: a pool that survives its server, on txpostgres and psycopg2.
+"""Connections to PostgreSQL: a pool that survives its server.
 
-txpostgres gives connections that do not block; the rest is ours, since what it has for it does not come
-back by itself.  A connection is made when it is wanted, given up at its first error of its own, and made anew.
+What txpostgres has for it does not come back by itself.  A connection is made when it is wanted, given up at its first error of its own, and made anew.
 Nothing is ever cancelled: that would block the reactor (``PQcancel``); what takes too long is closed.
 """
 
 from __future__ import annotations
 
-import re
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Coroutine
 from typing import Any, Final, TypeVar
 
 import psycopg2
 from psycopg2.extensions import TransactionRollbackError
-from psycopg2.extras import RealDictCursor
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
-from txpostgres.txpostgres import Connection
 
-from filedropd.deferreds import Gathering, Happening, sleep
+from filedropd.deferreds import Gathering, sleep
 from filedropd.errors import FiledropError, InsufficientStorage, Unavailable
-from filedropd.records.rows import Row, Value
+from filedropd.records.postgres_connection import ConnectionBroken, Session, connected
 
 T = TypeVar("T")
 
-#: Seconds for which a connection is waited for that others use, and for which one is being made.
+#: Seconds for which a connection is waited for that others use.
 ACQUIRE: Final = 5.0
-CONNECT: Final = 5.0
-#: Seconds that the server gives a statement, and a lock; and for which we wait for any answer of its.
-STATEMENT: Final = 10.0
-LOCK: Final = 5.0
-ANSWER: Final = STATEMENT + 2.0
-#: What tells the kernel to find out, in a minute, that the server's machine is gone; see tcp(7).
-_KEEP_ALIVE: Final[Mapping[str, int]] = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 #: Seconds for which nobody tries to connect after that has failed.
 PAUSE: Final = 0.5
-
-_NAME: Final = re.compile(r"(?<!:):([a-z_]+)")
 
 #: What a client is told while the database is away.
 AWAY: Final = "The service cannot reach its records. Try again in a moment."
 
 _log = Logger()
-
-
-class ConnectionBroken(Exception):
-    """The server, or the way to it, is gone; whether what was under way is committed is not known."""
-
-
-class Session:
-    """One connection, with at most one statement under way."""
-
-    def __init__(self, connection: QuietConnection, clock: IReactorTime) -> None:
-        self.connection = connection
-        self._clock = clock
-
-    async def execute(self, statement: str, values: Mapping[str, Value] | None = None) -> Sequence[Row]:
-        """Send one statement and return its rows.
-
-        :raises ConnectionBroken: there is no answer, nor will there be.
-        :raises psycopg2.Error: the server refused it.
-        """
-        return await self._execute(lambda cursor: cursor.mogrify(_positional(statement), _given(values)))
-
-    async def execute_all(self, steps: Iterable[tuple[str, Mapping[str, Value]]]) -> None:
-        """Send several statements at once; raises what :meth:`execute` does.
-
-        psycopg2 puts the values in, and PostgreSQL's simple query protocol takes them one after the other.
-        """
-        await self._execute(
-            lambda cursor: b";".join(cursor.mogrify(_positional(text), _given(values)) for text, values in steps)
-        )
-
-    async def execute_each(self, steps: Sequence[tuple[str, Mapping[str, Value]]]) -> list[list[Row]]:
-        """Send several statements on different rows as one, and return a row for each that one of them returned.
-
-        :raises psycopg2.Error: as :meth:`execute`.
-        """
-
-        def text(cursor: Any) -> bytes:
-            parts = [cursor.mogrify(_positional(statement), _given(values)) for statement, values in steps]
-            named = b", ".join(b"step_%d AS (%b)" % (number, part) for number, part in enumerate(parts))
-            all_of_them = b" UNION ALL ".join(b"SELECT %d AS step FROM step_%d" % (n, n) for n in range(len(parts)))
-            return b"WITH %b %b" % (named, all_of_them)
-
-        found: list[list[Row]] = [[] for _ in steps]
-        for row in await self._execute(text):
-            found[row["step"]].append(row)
-        return found
-
-    async def _execute(self, text: Callable[[Any], bytes]) -> Sequence[Row]:
-        raw = self.connection.pollable().cursor(cursor_factory=RealDictCursor)
-        cursor = self.connection.cursorFactory(raw, self.connection)
-        timer = self._clock.callLater(ANSWER, self.close)
-        try:
-            await cursor.execute(text(raw))
-            rows: Sequence[Row] = cursor.fetchall() if cursor.description is not None else ()
-        except (psycopg2.OperationalError, psycopg2.InterfaceError) as error:
-            if not self.usable:
-                raise ConnectionBroken(str(error).strip()) from error
-            raise
-        except psycopg2.Error:
-            raise
-        except Exception as error:  # Twisted's and txpostgres's words for a connection that was closed
-            if self.usable:
-                raise
-            raise ConnectionBroken(str(error)) from error
-        finally:
-            if timer.active():
-                timer.cancel()
-        return rows
-
-    @property
-    def usable(self) -> bool:
-        """Whether the connection stands, as far as is known."""
-        return not self.connection.pollable().closed
-
-    def close(self) -> None:
-        """Close the connection, whatever is under way."""
-        self.connection.close()
-
-
-def _given(values: Mapping[str, Value] | None) -> dict[str, Value] | None:
-    return None if values is None else dict(values)
-
-
-@lru_cache(maxsize=256)
-def _positional(statement: str) -> str:
-    """Return ``statement`` with its placeholders as psycopg2 has them."""
-    return _NAME.sub(r"%(\1)s", statement)
 
 
 class Pool:
@@ -193,6 +91,7 @@ class Pool:
                 session = self._idle.pop()
                 if session.usable:
                     return session
+                session.close()
                 self._open -= 1
             if self._open < self._size:
                 return await self._connect()
@@ -218,6 +117,7 @@ class Pool:
         if session.usable:
             self._idle.append(session)
         else:
+            session.close()
             self._open -= 1
         self._wake()
 
@@ -249,57 +149,6 @@ class Pool:
         if self.away:
             self.away = False
             _log.info("the database is back")
-
-
-class QuietConnection(Connection):  # type: ignore[misc]  # txpostgres has no types
-    """A connection that may be lost while nothing is asked of it: that is no error, but the end of it.
-
-    :ivar lost: it is.
-    """
-
-    def __init__(self, reactor: Any) -> None:
-        super().__init__(reactor=reactor)
-        self.lost = Happening()
-
-    def doRead(self) -> None:
-        """See ``IReadDescriptor``."""
-        try:
-            super().doRead()
-        except (psycopg2.Error, ValueError):
-            # Nobody waits for an answer: else he would have been told.  libpq may have closed the socket by then, and
-            # what has no number cannot be given back to the reactor: ValueError.
-            self.close()
-
-    def connectionLost(self, reason: Any) -> None:
-        """See ``IReadDescriptor``."""
-        super().connectionLost(reason)
-        self.lost.happen()
-
-
-async def connected(reactor: Any, url: str) -> QuietConnection:
-    """Return a new connection.
-
-    :raises ConnectionBroken: there is none to be had in time.
-    """
-    connection = QuietConnection(reactor)
-    options = (
-        f"-c statement_timeout={STATEMENT:.0f}s -c lock_timeout={LOCK:.0f}s -c idle_in_transaction_session_timeout=60s"
-    )
-    made = connection.connect(url, options=options, application_name="filedropd", **_KEEP_ALIVE)
-    timer = reactor.callLater(CONNECT, _abandon, connection)
-    try:
-        await made
-    except Exception as error:
-        raise ConnectionBroken(str(error).strip() or "it does not answer") from error
-    finally:
-        if timer.active():
-            timer.cancel()
-    return connection
-
-
-def _abandon(connection: Connection) -> None:
-    if connection.pollable() is not None:
-        connection.close()
 
 
 def for_clients(error: psycopg2.Error) -> FiledropError | None:
