@@ -12,6 +12,7 @@ from twisted.web.resource import IResource
 
 if TYPE_CHECKING:
     from filedropd.http.head import Limits
+    from filedropd.http.pipes import Pipes
     from filedropd.http.request import Request
     from filedropd.http.settling import Settling
     from filedropd.http.turns import Turns
@@ -78,6 +79,8 @@ class Server(Protocol):
 
     :ivar resource: answers the requests.
     :ivar turns: makes the calls that fall due for many connections at once.
+    :ivar zero_copy: whether bytes may go past Python between a socket and a file.
+    :ivar pipes: through which they come in.
     :ivar refusal: what to answer to an exception.
     :ivar answered: told of each request when its answer is over, however it ended.
     :ivar refused: told of each answer that was given to something that was no request.
@@ -88,6 +91,8 @@ class Server(Protocol):
     limits: Limits
     timeouts: Timeouts
     turns: Turns
+    zero_copy: bool
+    pipes: Pipes
     refusal: Callable[[Exception], Refusal]
     answered: Callable[[Request], None]
     refused: Callable[[Connection, int], None]
