@@ -199,6 +199,7 @@ class Daemon(Service):
             limits=Limits(head=config.header_limit, count=config.header_count, target=config.target_limit),
             timeouts=Timeouts(head=config.head_timeout, idle=config.idle_timeout, stall=config.stall_timeout),
             max_connections=connections,
+            zero_copy=config.zero_copy,
             answered=answered,
             refused=refused,
         )
