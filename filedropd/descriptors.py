@@ -6,8 +6,8 @@ import resource
 
 from twisted.logger import Logger
 
-#: Descriptors that are neither connections nor files that they send or store: stores, log, listeners.
-RESERVED = 64
+#: Descriptors that are neither connections nor files that they send or store: stores, log, listeners, the pipes of uploads.
+RESERVED = 160
 #: Descriptors that a connection may need: its own, and that of the file that it sends or stores.
 EACH = 2
 

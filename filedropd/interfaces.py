@@ -150,6 +150,16 @@ class IIncomingBlob(Interface):
         :raises InsufficientStorage: there is no room; discard it.
         """
 
+    async def splice(pipe: int, size: int) -> None:
+        """Append ``size`` bytes that are in ``pipe``, the descriptor of its read end, without a copy where that can be.
+
+        The descriptor may be closed as soon as this has returned or raised, also by a caller who was
+        cancelled; then, or after an error, nobody knows what is left in the pipe.
+
+        :raises InsufficientStorage: there is no room; discard it.
+        :raises FiledropError: it failed in another way, as when there is less in the pipe; discard it.
+        """
+
     async def seal() -> None:
         """Make what was written durable. Nothing is written after.
 

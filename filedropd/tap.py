@@ -213,6 +213,7 @@ class Daemon(Service):
             timeouts=Timeouts(head=config.head_timeout, idle=config.idle_timeout, stall=config.stall_timeout),
             max_connections=connections,
             hot=hot,
+            zero_copy=config.zero_copy,
             answered=answered,
             answered_at_once=answered_at_once,
             refused=refused,

@@ -84,13 +84,26 @@ class Upload:
         :raises TooLarge: they are more than is allowed.
         :raises InsufficientStorage: there is no room for them.
         """
-        self._size += len(data)
-        if self._size > self._max_size:
-            raise TooLarge(self._max_size)
+        self._count(len(data))
         self._gathered.append(data)
         self._pending += len(data)
         if self._pending >= WRITE_SIZE:
             await self._flush()
+
+    async def splice(self, pipe: int, size: int) -> None:
+        """Take ``size`` bytes that are in ``pipe``, as :meth:`IIncomingBlob.splice` does.
+
+        :raises TooLarge: they are more than is allowed.
+        :raises InsufficientStorage: there is no room for them.
+        """
+        self._count(size)
+        incoming = await self._flush()
+        await incoming.splice(pipe, size)
+
+    def _count(self, octets: int) -> None:
+        self._size += octets
+        if self._size > self._max_size:
+            raise TooLarge(self._max_size)
 
     async def keep(self, name: str, content_type: str, terms: Terms) -> Receipt:
         """Make a drop of what was written. Once this returns it survives a crash."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -24,10 +25,11 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 import filedropd
+from filedropd.blobs import system
 from filedropd.blobs.disk import THREADS, DiskBlobs, DiskIncomingBlob, DiskThreads
-from filedropd.blobs.journal import IncomingFile, Journal, LockedFolder
+from filedropd.blobs.journal import WRITE_BACK, IncomingFile, Journal, LockedFolder
 from filedropd.blobs.space import MOST_UNSEEN, NEW_FILE, Space
-from filedropd.blobs.system import UNSYNCED, SystemCalls
+from filedropd.blobs.system import UNSYNCED, SystemCalls, splice
 from filedropd.deferreds import background
 from filedropd.errors import InsufficientStorage, Unavailable
 from filedropd.interfaces import IBlobs, StoreUnusable
@@ -445,6 +447,43 @@ class SyncTests(SynchronousTestCase):
         self.assertEqual(self.root / "incoming" / ("ab" * 16) / ("ab" * 16), journal.new_file().path)
 
 
+class SystemTests(SynchronousTestCase):
+    """What is asked of the system, where it does not do all of it."""
+
+    def test_no_splice(self):
+        """To a file that takes nothing from a pipe it is copied."""
+        size = 600_000
+        pipe, entry = os.pipe2(os.O_NONBLOCK)
+        self.addCleanup(os.close, pipe)
+        self.addCleanup(os.close, entry)
+        fcntl.fcntl(entry, fcntl.F_SETPIPE_SZ, 2**20)
+        os.write(entry, content(size))
+        path = Path(self.mktemp())
+        # The kernel splices to no file that is open for appending.
+        with path.open("ab", buffering=0) as file:
+            while size:
+                size -= splice(pipe, file.fileno(), size)
+            self.assertRaises(BlockingIOError, splice, pipe, file.fileno(), 1)
+        self.assertEqual(content(600_000), path.read_bytes())
+
+    def test_write_back(self):
+        """The disk is told to begin with each eight megabytes, once, however they came; not without durability."""
+        told: list[tuple[int, int]] = []
+        calls = SystemCalls(write_back=lambda _, first, length: told.append((first, length)))
+        for number, kind in enumerate((calls, calls.unsynced())):
+            file = IncomingFile(Path(self.mktemp()), kind, Space(Path(), 0, os.statvfs))
+            file.create()
+            for _ in range(5):
+                file.write(bytes(WRITE_BACK // 2))
+            file.discard()
+            self.assertEqual([(0, WRITE_BACK), (WRITE_BACK, WRITE_BACK)], told, number)
+
+    def test_write_back_is_not_needed(self):
+        """Where the disk cannot be told, nothing is wrong."""
+        self.patch(system, "_write_back", None)
+        system.write_back(-1, 0, 1)
+
+
 @attrs.define
 class FailingSync:
     """A disk that fails the first sync and says well done to the next, as Linux does."""
@@ -724,6 +763,24 @@ class LeavingTests(DiskTestCase):
         await discarding
         self.assertEqual(5, incoming.size)
         self.assertEqual([], names_under(self.root))
+
+    async def test_splice_goes_on(self):
+        """A caller that leaves while a pipe is emptied may close it: the file gets what was in it all the same."""
+        store = await self.opened()
+        incoming = await store.receive()
+        pipe, entry = os.pipe()
+        os.write(entry, b"bytes")
+        with self.busy_threads(store):
+            before = descriptors()
+            splicing = Deferred.fromCoroutine(incoming.splice(pipe, 5))
+            splicing.cancel()
+            await left(splicing)
+            os.close(pipe)
+            os.close(entry)
+        await incoming.seal()
+        self.assertEqual(b"bytes", incoming._file.path.read_bytes())
+        await incoming.discard()
+        self.assertLess(descriptors(), before)
 
     async def test_close_waits_for_a_read(self):
         """A blob closed while it is read is closed after the read, which still gets its bytes."""

@@ -73,6 +73,8 @@ def toml(value: object) -> str:
 
 def value_text(value: object) -> object:
     """Return a value from TOML with its integer as text."""
+    if isinstance(value, bool):
+        return str(value).lower()
     return str(value) if isinstance(value, int) else value
 
 
@@ -271,6 +273,7 @@ class LoadTests(SynchronousTestCase):
             config=None,
             drain=10,
             log_format="text",
+            no_zero_copy=False,
             listen=("tcp:8002:interface=127.0.0.1:backlog=4096",),
             public_url=None,
             admin_listen=(),
@@ -325,6 +328,17 @@ class LoadTests(SynchronousTestCase):
         self.assertEqual(load({}, environ).public_url, "http://h")
         self.assertEqual(load({"public-url": ""}, environ).public_url, None)
         self.assertEqual(faults({"expires": ""})[0].partition(": ")[0], "--expires ''")
+
+    def test_flag(self):
+        """A flag is an option without a value, a boolean in TOML, and true or false elsewhere."""
+        options = Options({})
+        options.parseOptions(["--no-zero-copy"])
+        self.assertFalse(options.configuration.zero_copy)
+        self.assertFalse(load({"config": self.file("no_zero_copy = true")}, {}).zero_copy)
+        self.assertFalse(load({}, {"FILEDROPD_NO_ZERO_COPY": "true"}).zero_copy)
+        self.assertTrue(load({}, {"FILEDROPD_NO_ZERO_COPY": "false"}).zero_copy)
+        self.assertIn("is neither true nor false", faults({}, {"FILEDROPD_NO_ZERO_COPY": "perhaps"})[0])
+        self.assertIn("must be true or false", faults({"config": self.file("no_zero_copy = 1")})[0])
 
     def test_lists(self):
         """A list is an option given several times, a variable with commas, an array in TOML, or one text."""
@@ -495,9 +509,12 @@ class OptionsTests(SynchronousTestCase):
     def test_every_setting(self):
         """Every setting is an option, a variable, and a field of Config."""
         for setting in SETTINGS:
-            with self.assertRaises(ConfigError, msg=setting.name) as caught:
+            with self.assertRaises(UsageError, msg=setting.name) as caught:
                 self.parse(f"{setting.option}=\0")
-            self.assertEqual([fault.key for fault in caught.exception.faults], [setting.option])
+            if setting.flag:
+                self.assertIn(setting.option, str(caught.exception))
+            else:
+                self.assertEqual([fault.key for fault in caught.exception.faults], [setting.option])
             self.assertIn(f"{setting.variable} '\\x00'", faults({}, {setting.variable: "\0"})[0])
         self.assertEqual([field.name for field in attrs.fields(Config)], [setting.key for setting in SETTINGS])
 
@@ -520,7 +537,8 @@ class OptionsTests(SynchronousTestCase):
         for group in GROUPS:
             self.assertIn(f"{group.title}: {group.settings[0].option}=", words)
             for setting in group.settings:
-                self.assertIn(f"{setting.option}={setting.metavar} {' '.join(setting.usage.split())}", words)
+                value = "" if setting.flag else f"={setting.metavar}"
+                self.assertIn(f"{setting.option}{value} {' '.join(setting.usage.split())}", words)
                 self.assertIn(f"[default: {setting.default_help or setting.default}]", setting.usage)
         self.assertEqual([line for line in text.splitlines() if len(line) > 80], [])
 

@@ -174,6 +174,14 @@ class LeavingTests(DaemonCase):
         self.assertEqual([answer.status_code for answer in answers], [401, 200, 200, 410])
 
     @NEEDS_CURL
+    def test_curl_large(self):
+        """Of twelve megabytes, most of which go past the daemon's memory, every one is the one that was sent."""
+        self.content = os.urandom(12 * 2**20)
+        status, link = curl("-T", self.file("large.bin"), self.daemon.url("/"))
+        self.assertEqual(status, 201)
+        self.assert_comes_once(link.strip(), "large.bin", "application/octet-stream")
+
+    @NEEDS_CURL
     def test_curl_from_a_pipe(self):
         """``curl -T -`` sends chunks of a length that nobody knows before."""
         status, link = curl("-T", "-", self.daemon.url("/docs.tar"), given=self.content)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -22,6 +23,17 @@ class UploadTestCase(CoreTestCase):
         async with self.core.drops.upload() as upload:
             for piece in pieces:
                 await upload.write(piece)
+            return await upload.keep("name", "text/plain", TERMS)
+
+    async def splice(self, written: int, spliced: int) -> Receipt:
+        """Upload some bytes, and some more through a pipe."""
+        pipe, entry = os.pipe()
+        self.addCleanup(os.close, pipe)
+        os.write(entry, b"s" * spliced)
+        os.close(entry)
+        async with self.core.drops.upload() as upload:
+            await upload.write(b"w" * written)
+            await upload.splice(pipe, spliced)
             return await upload.keep("name", "text/plain", TERMS)
 
     async def leave(self) -> None:
@@ -65,6 +77,14 @@ class LimitTests(UploadTestCase):
         self.refused(TooLarge, self.send(bytes(LIMIT), b"1", b"2"))
         self.assertEqual(1, self.core.journal.counts["incoming.write"])
 
+    def test_through_a_pipe(self):
+        """The limit counts what comes through a pipe, and refuses it before it is taken."""
+        self.assertEqual(LIMIT, self.done(self.splice(LIMIT - 10, 10)).drop.size)
+        self.core.stored.published.clear()
+        self.refused(TooLarge, self.splice(LIMIT - 10, 11))
+        self.assertEqual(1, self.core.journal.counts["incoming.splice"])
+        self.assertEqual(({}, {}), (self.core.stored.incoming, self.core.stored.published))
+
     def test_empty(self):
         """A file of no bytes is a file."""
         for pieces in ((), (b"",)):
@@ -88,6 +108,11 @@ class GatheringTests(UploadTestCase):
         receipt = self.done(self.send(*pieces))
         self.assertEqual(3, self.core.journal.counts["incoming.write"])
         self.assertEqual(b"".join(pieces), self.core.stored.published[receipt.drop.blob])
+
+    def test_before_a_pipe(self):
+        """What is gathered is written before what comes through a pipe."""
+        receipt = self.done(self.splice(10, 5))
+        self.assertEqual(b"w" * 10 + b"s" * 5, self.core.stored.published[receipt.drop.blob])
 
     def test_back_pressure(self):
         """While it is being written, no more is taken."""

@@ -13,7 +13,6 @@ from collections.abc import AsyncGenerator, Callable
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
-import attrs
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
@@ -21,7 +20,7 @@ from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from filedropd.blobs.journal import CLOSED, IncomingFile, Journal
-from filedropd.blobs.system import SystemCalls, no_sync
+from filedropd.blobs.system import SystemCalls
 from filedropd.deferreds import Gathering, background, in_thread, shielded
 from filedropd.errors import FiledropError, InsufficientStorage, Unavailable
 from filedropd.interfaces import IBlob, IBlobs, IIncomingBlob, Unfinished
@@ -133,6 +132,22 @@ class DiskIncomingBlob:
     async def _write(self, data: bytes) -> None:
         await self._step("writing a file", self._file.write, data)
         self.size += len(data)
+
+    async def splice(self, pipe: int, size: int) -> None:
+        """Append ``size`` bytes that are in ``pipe``; all that was written before must have returned."""
+        await shielded(self._splice(pipe, size))
+
+    async def _splice(self, pipe: int, size: int) -> None:
+        # A caller that leaves may close his pipe: the thread reads from a descriptor of its own.
+        try:
+            own = os.dup(pipe)
+        except OSError as error:
+            raise _for_clients(error, "writing a file") from error
+        try:
+            await self._step("writing a file", self._file.splice, own, size)
+        finally:
+            os.close(own)
+        self.size += size
 
     async def seal(self) -> None:
         """Sync the file and its folder."""
@@ -298,7 +313,7 @@ class DiskBlobs:
     ) -> None:
         calls = calls or SystemCalls()
         self._threads = DiskThreads(reactor)
-        calls = calls if durable else attrs.evolve(calls, sync=no_sync)
+        calls = calls if durable else calls.unsynced()
         self._journal = Journal(root, calls, randomness, reserve, daemon)
         self._recovery = DeferredLock()
 

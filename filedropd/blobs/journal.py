@@ -35,6 +35,9 @@ FILE_MODE = 0o640
 #: Folders tried before giving up: a try fails only when another daemon cleans up in that instant.
 _ATTEMPTS = 100
 
+#: Bytes of an upload that come in before the disk is told to begin with them.
+WRITE_BACK = 8 * 2**20
+
 _NAME = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 #: What a client is told who comes before the store is open or after it is closed.
@@ -54,6 +57,8 @@ class IncomingFile:
         self._calls = calls
         self._space = space
         self._fd: int | None = None
+        self._size = 0
+        self._begun = 0  # of it, what the disk was told to write
         self._there = False
         self._sealed = False
 
@@ -65,12 +70,36 @@ class IncomingFile:
 
     def write(self, data: bytes) -> None:
         """Append all of ``data``, however many calls it takes."""
-        if self._fd is None:
-            raise ValueError("nothing can be written to a blob that is sealed or discarded")
+        fd = self._open()
         left = memoryview(data)
         with self._space.taken(len(data)):
             while left:
-                left = left[self._calls.write(self._fd, left) :]
+                left = left[self._calls.write(fd, left) :]
+        self._grown(fd, len(data))
+
+    def splice(self, pipe: int, size: int) -> None:
+        """Append ``size`` bytes that are in ``pipe``, however many calls it takes."""
+        fd = self._open()
+        left = size
+        with self._space.taken(size):
+            while left:
+                moved = self._calls.splice(pipe, fd, left)
+                if not moved:
+                    raise OSError(errno.EPIPE, "there is less in the pipe than was said")
+                left -= moved
+        self._grown(fd, size)
+
+    def _open(self) -> int:
+        if self._fd is None:
+            raise ValueError("nothing can be written to a blob that is sealed or discarded")
+        return self._fd
+
+    def _grown(self, fd: int, octets: int) -> None:
+        """Count what was written, and let the disk begin with it while more comes in."""
+        self._size += octets
+        if self._size - self._begun >= WRITE_BACK:
+            self._calls.write_back(fd, self._begun, self._size - self._begun)
+            self._begun = self._size
 
     def seal(self) -> None:
         """Sync the file and its folder, and close it."""

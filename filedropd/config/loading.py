@@ -31,6 +31,7 @@ class Config:
     :ivar config: the file that was read, or ``None``.
     :ivar drain: how long transfers go on when the daemon is stopped.
     :ivar log_format: how log events are written.
+    :ivar no_zero_copy: bytes are never moved between sockets and files by the kernel alone.
     :ivar listen: descriptions of endpoints, as Twisted's ``serverFromString`` takes them; one at least.
     :ivar admin_listen: likewise, for what operators ask for; none: on the main ones.
     :ivar public_url: what links begin with, without a slash at its end; ``None``: from the request's Host.
@@ -66,6 +67,7 @@ class Config:
     config: Path | None
     drain: int
     log_format: Literal["text", "json"]
+    no_zero_copy: bool
     listen: tuple[str, ...]
     admin_listen: tuple[str, ...]
     public_url: str | None
@@ -96,6 +98,11 @@ class Config:
     password_memory: int
     password_time: int
     password_parallel: int
+
+    @property
+    def zero_copy(self) -> bool:
+        """Whether bytes may be moved between sockets and files by the kernel alone."""
+        return not self.no_zero_copy
 
 
 class ConfigError(UsageError):

@@ -51,7 +51,10 @@ class Options(usage.Options):
     )
     # No defaults here: what is not on the command line must be told from what is, even if it says the same.
     optParameters: ClassVar[list[list[str | None]]] = [
-        [setting.name, None, None, setting.usage] for setting in SETTINGS if not setting.repeatable
+        [setting.name, None, None, setting.usage] for setting in SETTINGS if not (setting.repeatable or setting.flag)
+    ]
+    optFlags: ClassVar[list[list[str | None]]] = [
+        [setting.name, None, setting.usage] for setting in SETTINGS if setting.flag
     ]
 
     configuration: Config
@@ -109,7 +112,8 @@ def _described(setting: Setting, columns: int) -> str:
         break_on_hyphens=False,
         break_long_words=False,
     )
-    return f"  {setting.option}={setting.metavar}\n{text}"
+    value = "" if setting.flag else f"={setting.metavar}"
+    return f"  {setting.option}{value}\n{text}"
 
 
 def _notes(columns: int) -> list[str]:

@@ -155,6 +155,16 @@ def parse_count(text: str) -> int:
     return count
 
 
+def parse_flag(text: str) -> bool:
+    """Return what ``text`` says of something that is so or not: ``true`` or ``false``.
+
+    :raises ValueError: neither.
+    """
+    if text not in {"true", "false"}:
+        raise ValueError("is neither true nor false")
+    return text == "true"
+
+
 def bounded(parse: Callable[[str], int], least: str, most: str | None = None) -> Callable[[str], int]:
     """Return a parser like ``parse`` that refuses what is less than ``least`` or more than ``most``."""
     floor = parse(least)

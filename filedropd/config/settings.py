@@ -20,6 +20,7 @@ from filedropd.config.parse import (
     parse_cache,
     parse_count,
     parse_duration,
+    parse_flag,
     parse_network,
     parse_path,
     parse_public_url,
@@ -44,6 +45,7 @@ class Setting:
     :ivar default_help: the default in words, where its text would not say it.
     :ivar repeatable: it can be given several times; the value is a tuple, empty where the default is.
     :ivar number: in TOML it may be an integer, too.
+    :ivar flag: its option takes no value; in TOML it is a boolean.
     :ivar in_file: it can stand in the configuration file.
     """
 
@@ -55,6 +57,7 @@ class Setting:
     default_help: str = attrs.field(default="", kw_only=True)
     repeatable: bool = attrs.field(default=False, kw_only=True)
     number: bool = attrs.field(default=False, kw_only=True)
+    flag: bool = attrs.field(default=False, kw_only=True)
     in_file: bool = attrs.field(default=True, kw_only=True)
 
     @property
@@ -129,6 +132,15 @@ GROUPS: tuple[Group, ...] = (
             CONFIG,
             _time("drain", "10s", "0s", "when stopped, let transfers go on for this long"),
             _word("log-format", ("text", "json"), "one line of text, or one JSON object, for each log event"),
+            Setting(
+                "no-zero-copy",
+                "",
+                "false",
+                parse_flag,
+                "let all bytes pass through the daemon's own memory, also where the kernel could move them between "
+                "sockets and files by itself",
+                flag=True,
+            ),
         ),
     ),
     Group(

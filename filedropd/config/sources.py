@@ -78,6 +78,9 @@ def from_options(options: Mapping[str, object], faults: list[Fault]) -> dict[str
     for name, value in options.items():
         if name not in known:
             faults.append(Fault(_plain(f"--{name}"), _unknown(name, known)))
+        elif known[name].flag and isinstance(value, int):  # as usage.Options counts it
+            if value:
+                given[name] = Given(f"--{name}", ("true",))
         elif value is not None:
             given[name] = Given(f"--{name}", _items(known[name], value))
     return given
@@ -154,6 +157,10 @@ def _text(setting: Setting, item: object) -> str:
     """Return an item from TOML as the text that one would have written elsewhere."""
     if isinstance(item, str):
         return item
+    if setting.flag:
+        if isinstance(item, bool):
+            return str(item).lower()
+        raise ValueError("must be true or false")
     if isinstance(item, int) and not isinstance(item, bool) and setting.number:
         # Beyond any bound, and str() refuses the longest, which TOML can write as 0xff….
         if abs(item) >= 2**64:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
 
 from filedropd.http.output import Output
 from filedropd.http.settling import Settling
+
+if TYPE_CHECKING:
+    from filedropd.http.request import Request
 
 
 class Answers:
@@ -109,3 +114,28 @@ class Answers:
             return True
         # Many clients (all of Python's) send FIN without close_notify; Twisted calls that lost.
         return self._output.secure and reason.check(ConnectionLost) is not None and self._fin_at_end
+
+
+def answer_head(code: bytes, reason: bytes, headers: Headers, *, last: bool, keep_alive: bool) -> bytes:
+    """Return the head of an answer as it is written.
+
+    :param last: it is the connection's last, and says so.
+    :param keep_alive: if it is not, that is said to a client that would not expect it.
+    """
+    lines = [b"HTTP/1.1 ", code, b" ", reason, b"\r\n"]
+    for name, values in headers.getAllRawHeaders():
+        for value in values:
+            lines += (name, b": ", value, b"\r\n")
+    if last:
+        lines.append(b"Connection: close\r\n")
+    elif keep_alive:
+        lines.append(b"Connection: keep-alive\r\n")
+    lines.append(b"\r\n")
+    return b"".join(lines)
+
+
+def ends_with_connection(request: Request | None, code: bytes, headers: Headers) -> bool:
+    """Tell whether an answer's end can be told by the connection's end alone (RFC 9112 section 6.3)."""
+    if request is None or request.method == b"HEAD" or code in {b"204", b"304"}:
+        return False
+    return not (headers.hasHeader(b"Content-Length") or headers.hasHeader(b"Transfer-Encoding"))

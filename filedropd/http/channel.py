@@ -19,14 +19,16 @@ from twisted.web.http_headers import Headers
 from zope.interface import implementer
 
 from filedropd.errors import ClientGone, MalformedRequest, ProtocolError, RequestTimeout
-from filedropd.http.answers import Answers
+from filedropd.http.answers import Answers, answer_head, ends_with_connection
+from filedropd.http.arrival import Arrival
 from filedropd.http.body import Body
 from filedropd.http.closing import Closing
 from filedropd.http.deadline import Deadline
-from filedropd.http.framing import ChunkedFraming, Framing, LengthFraming
+from filedropd.http.framing import ChunkedFraming, LengthFraming
 from filedropd.http.head import Head, HeadReader
-from filedropd.http.output import BUFFER, Output
+from filedropd.http.output import Output
 from filedropd.http.request import Request
+from filedropd.http.splicing import LEAST, Splicing, spliceable
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IDelayedCall, IProducer
@@ -36,11 +38,6 @@ if TYPE_CHECKING:
 
 #: Bytes of requests behind the one that is being answered, held before reading stops.
 PIPELINED: Final = 64 * 1024
-#: Bytes that are read at once of a body that takes long to read.
-COSTLY_READ: Final = 16 * 1024
-#: A body must bring so many bytes in so many seconds (and what `--stall-timeout` says, if less).
-BODY_RATE_BYTES: Final = 30 * 1024
-BODY_RATE_SECONDS: Final = 30.0
 
 _CUT_SHORT: Final = "The body ended before the length that it declared."
 
@@ -59,11 +56,10 @@ class Channel(Protocol):
         self._reader: HeadReader | None = None
         self._request: Request | None = None
         self._starting: Request | None = None
-        self._framing: Framing | None = None
+        self._arrival: Arrival | None = None  # of the body that is coming in
         self._pipelined = b""
         self._turn: IDelayedCall | None = None  # in which what is pipelined goes on
         self._deadline = Deadline(self._clock)
-        self._received = 0  # of a body, in the current window of its rate
         self._last = False  # the answer that is being given is this connection's last
         self._shut = False  # likewise, because the server ends
         self._eof = False
@@ -97,7 +93,7 @@ class Channel(Protocol):
             self._answers.client_asked()
         if self._closing.begun:
             self._closing.drop(len(data))
-        elif self._turn is not None or (self._request is not None and self._framing is None):
+        elif self._turn is not None or (self._request is not None and self._arrival is None):
             self._hold(data)
         else:
             self._run(data)
@@ -105,13 +101,13 @@ class Channel(Protocol):
     def readConnectionLost(self) -> None:
         """Take the client's FIN. It may still be waiting for an answer."""
         self._eof = True
-        if self._framing is None:
+        if self._arrival is None:
             self._answers.client_closed()
         if self._turn is not None:
             return  # what came before it is still to be answered
         if self._closing.begun or self._request is None:
             self._closing.close()
-        elif self._framing is not None:
+        elif self._arrival is not None:
             self._break_body(MalformedRequest(_CUT_SHORT))
 
     def writeConnectionLost(self) -> None:
@@ -168,7 +164,7 @@ class Channel(Protocol):
 
     def _between_requests(self) -> bool:
         """Tell whether what comes now begins a request, and nothing of one was there before."""
-        midway = self._framing is not None or (self._reader is not None and self._reader.started)
+        midway = self._arrival is not None or (self._reader is not None and self._reader.started)
         return not (midway or self._pipelined or self._closing.begun)
 
     # -- requests in ------------------------------------------------------------------------------
@@ -178,7 +174,7 @@ class Channel(Protocol):
         self._running = True
         try:
             self._pipelined = self._consume(data) + self._pipelined
-            if self._eof and self._framing is not None:
+            if self._eof and self._arrival is not None:
                 self._break_body(MalformedRequest(_CUT_SHORT))
             self._tell_request()
         finally:
@@ -221,8 +217,8 @@ class Channel(Protocol):
         try:
             if self._request is None:
                 data = self._read_head(data)
-            if self._framing is not None:
-                data = self._read_body(data)
+            if self._arrival is not None:
+                data = self._read_body(self._arrival, data)
         except ProtocolError as error:
             self._refuse(error)
             return b""
@@ -243,21 +239,28 @@ class Channel(Protocol):
     def _begin(self, head: Head) -> None:
         if head.length == 0 and self._answered_at_once(head):
             return
+        framing = ChunkedFraming() if head.length is None else LengthFraming(head.length)
         body = Body(
             head.length,
             pause=self._pause_reading,
             resume=self._resume_reading,
             invite=self._invite if head.expects_continue and head.length != 0 else None,
+            splicing=self._splicing(framing) if isinstance(framing, LengthFraming) else None,
         )
         if head.length == 0:
             body.end()
             self._deadline.clear()
         else:
-            self._framing = ChunkedFraming() if head.length is None else LengthFraming(head.length)
-            if head.length is None:
-                # Until it is known what its chunks cost: others have their turn after each read.
-                self._output.read_at_once(COSTLY_READ)
-            self._watch_body()
+            self._arrival = Arrival(
+                body,
+                framing,
+                output=self._output,
+                deadline=self._deadline,
+                stall=self.http.timeouts.stall,
+                excused=lambda: self._read_paused,
+                late=self._body_late,
+            )
+            self._arrival.watch()
         self._last = self._last or not head.persistent
         self._request = self._starting = Request(self, head, body)
 
@@ -273,21 +276,36 @@ class Channel(Protocol):
         self.http.answered_at_once(prepared.code)
         return True
 
-    def _read_body(self, data: bytes) -> bytes:
-        request, framing = self._request, self._framing
-        if request is None or framing is None:
-            return data
-        octets, rest = framing.feed(data)
-        self._received += len(octets)
-        request.body.arrived(octets)
-        self._output.read_at_once(COSTLY_READ if framing.costly else BUFFER)
+    def _read_body(self, arrival: Arrival, data: bytes) -> bytes:
+        rest = arrival.feed(data)
         if rest is None:
             return b""
-        self._output.read_at_once(BUFFER)
-        self._framing = None
-        self._deadline.clear()
-        request.body.end()
+        self._arrival = None
         return rest
+
+    def _splicing(self, framing: LengthFraming) -> Splicing | None:
+        """Return the way past Python for a body, where there may be one."""
+        if framing.remaining < LEAST or not self.http.zero_copy:
+            return None
+        handle = spliceable(self._transport)
+        if handle is None:
+            return None
+        return Splicing(
+            self._transport,
+            handle,
+            self.http.pipes,
+            self._clock,
+            remaining=lambda: framing.remaining,
+            moved=lambda octets: self._spliced(framing, octets),
+            pause=self._pause_reading,
+            resume=self._resume_reading,
+        )
+
+    def _spliced(self, framing: LengthFraming, octets: int) -> None:
+        """Take note of bytes of the body that went that way."""
+        if self._arrival is not None and self._arrival.spliced(framing, octets):
+            self._arrival = None
+        self._tell_request()
 
     def _hold(self, data: bytes) -> None:
         self._pipelined += data
@@ -298,14 +316,15 @@ class Channel(Protocol):
         request = self._request
         if request is not None and not request.startedWriting:
             self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self._watch_body()
+            if self._arrival is not None:
+                self._arrival.watch()
 
     def _refuse(self, error: ProtocolError) -> None:
         """Answer what is not a request, or break off the body of one that is being answered."""
         if self._request is not None and self._starting is None:
             self._break_body(error)
             return
-        self._request = self._starting = self._framing = self._reader = None
+        self._request = self._starting = self._arrival = self._reader = None
         self._last = True
         refusal = self.http.refusal(error)
         refusal.headers.setRawHeaders(b"Date", [datetimeToString()])
@@ -316,14 +335,11 @@ class Channel(Protocol):
 
     def _break_body(self, error: ProtocolError) -> None:
         """End a body that cannot be trusted any more; its request is still answered, as the last."""
-        request = self._request
-        self._framing = LengthFraming(2**63)  # swallows what still comes
         self._last = True
-        self._deadline.clear()
-        if request is not None:
-            request.body.fail(error)
-            if not self._running:
-                request.body.wake()
+        if self._arrival is not None:
+            self._arrival.spoil(error)
+        if self._request is not None and not self._running:
+            self._request.body.wake()
 
     # -- deadlines --------------------------------------------------------------------------------
 
@@ -342,21 +358,8 @@ class Channel(Protocol):
         else:
             self._closing.close()
 
-    def _watch_body(self) -> None:
-        self._received = 0
-        seconds = min(BODY_RATE_SECONDS, self.http.timeouts.stall)
-        self._deadline.set(seconds, self._body_looked_at)
-
-    def _body_looked_at(self) -> None:
-        request = self._request
-        if request is None or self._framing is None:
-            return
-        enough = BODY_RATE_BYTES * min(1.0, self.http.timeouts.stall / BODY_RATE_SECONDS)
-        # It is no fault of the client's while we do not read, or have not asked for it yet.
-        if self._read_paused or not request.body.invited or self._received >= enough:
-            self._watch_body()
-        else:
-            self._break_body(RequestTimeout())
+    def _body_late(self) -> None:
+        self._break_body(RequestTimeout())
 
     # -- pauses -----------------------------------------------------------------------------------
 
@@ -393,18 +396,10 @@ class Channel(Protocol):
             # body is refused, that it may have come already, in the same read, makes no difference.
             self._last = True
         no_more = self._eof and not self._pipelined
-        self._last = self._last or no_more or _ends_with_connection(request, code, headers)
-        lines = [b"HTTP/1.1 ", code, b" ", reason, b"\r\n"]
-        for name, values in headers.getAllRawHeaders():
-            for value in values:
-                lines += (name, b": ", value, b"\r\n")
-        if self._last:
-            lines.append(b"Connection: close\r\n")
-        elif version == b"HTTP/1.0" and request is not None:
-            lines.append(b"Connection: keep-alive\r\n")
-        lines.append(b"\r\n")
+        self._last = self._last or no_more or ends_with_connection(request, code, headers)
         self._answers.head_begins()
-        self.write(b"".join(lines))
+        keep_alive = version == b"HTTP/1.0" and request is not None
+        self.write(answer_head(code, reason, headers, last=self._last, keep_alive=keep_alive))
 
     def write(self, data: bytes) -> None:
         """Write bytes of an answer."""
@@ -430,7 +425,7 @@ class Channel(Protocol):
         """Go on to the next request, or close."""
         self._answers.over()
         self._request = None
-        self._framing = None
+        self._arrival = None
         request.body.discard()
         if self._last or (self._eof and not self._pipelined):
             self._finish()
@@ -458,10 +453,3 @@ class Channel(Protocol):
         self._read_paused = False
         self._deadline.clear()
         self._closing.begin(eof=self._eof, patience=0.0 if self._shut else self._answers.doubt)
-
-
-def _ends_with_connection(request: Request | None, code: bytes, headers: Headers) -> bool:
-    """Tell whether an answer's end can be told by the connection's end alone (RFC 9112 section 6.3)."""
-    if request is None or request.method == b"HEAD" or code in {b"204", b"304"}:
-        return False
-    return not (headers.hasHeader(b"Content-Length") or headers.hasHeader(b"Transfer-Encoding"))

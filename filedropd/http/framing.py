@@ -54,6 +54,16 @@ class LengthFraming:
     def __init__(self, length: int) -> None:
         self._remaining = length
 
+    @property
+    def remaining(self) -> int:
+        """Bytes that are still to come."""
+        return self._remaining
+
+    def skip(self, octets: int) -> bool:
+        """Pass over bytes of the body that come on another way; tells whether they were the last."""
+        self._remaining -= octets
+        return self._remaining == 0
+
     def feed(self, data: bytes) -> tuple[bytes, bytes | None]:
         """See :class:`Framing`."""
         if len(data) < self._remaining:

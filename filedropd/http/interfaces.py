@@ -12,6 +12,7 @@ from twisted.web.resource import IResource
 
 if TYPE_CHECKING:
     from filedropd.http.head import Head, Limits
+    from filedropd.http.pipes import Pipes
     from filedropd.http.request import Request
     from filedropd.http.settling import Settling
     from filedropd.http.turns import Turns
@@ -90,6 +91,8 @@ class Server(Protocol):
 
     :ivar resource: answers the requests.
     :ivar turns: makes the calls that fall due for many connections at once.
+    :ivar zero_copy: whether bytes may go past Python between a socket and a file.
+    :ivar pipes: through which they come in.
     :ivar refusal: what to answer to an exception.
     :ivar hot: returns the answer to a request without a body that needs nothing to be asked; most often ``None``.
     :ivar answered: told of each request when its answer is over, however it ended.
@@ -102,6 +105,8 @@ class Server(Protocol):
     limits: Limits
     timeouts: Timeouts
     turns: Turns
+    zero_copy: bool
+    pipes: Pipes
     refusal: Callable[[Exception], Refusal]
     hot: Callable[[Head], Prepared | None]
     answered: Callable[[Request], None]

@@ -14,6 +14,7 @@ from filedropd.deferreds import Happening
 from filedropd.http.channel import Channel
 from filedropd.http.head import Head, Limits
 from filedropd.http.interfaces import Closable, Connection, Prepared, Refusal, Timeouts
+from filedropd.http.pipes import Pipes
 from filedropd.http.request import Request
 from filedropd.http.surplus import Refused, Surplus
 from filedropd.http.turns import Turns
@@ -30,6 +31,7 @@ class HTTPFactory(Factory):
     """Serves ``resource`` to every connection.
 
     :param max_connections: how many are served at once.
+    :param zero_copy: whether bytes may go past Python between a socket and a file.
     :param refusal: what to answer to an exception, the one table of which is not ours.
     :param hot: returns the answer to a request without a body that needs nothing to be asked; most often ``None``.
     :param answered: told of each request when its answer is over, however it ended.
@@ -49,6 +51,7 @@ class HTTPFactory(Factory):
         timeouts: Timeouts | None = None,
         max_connections: int = 16384,
         hot: Callable[[Head], Prepared | None] = lambda _: None,
+        zero_copy: bool = True,
         answered: Callable[[Request], None] = lambda _: None,
         answered_at_once: Callable[[int], None] = lambda _: None,
         refused: Callable[[Connection, int], None] = lambda *_: None,
@@ -63,6 +66,8 @@ class HTTPFactory(Factory):
         self.answered_at_once = answered_at_once
         self.refused = refused
         self.turns = Turns(clock)
+        self.zero_copy = zero_copy
+        self.pipes = Pipes()
         self._max_connections = max_connections
         self._connections: set[Closable] = set()
         self._draining = False
@@ -119,6 +124,7 @@ class HTTPFactory(Factory):
         if not await self._empty.within(self.clock, _BREAKING):
             self._abort()  # now without any regard
             await self._empty.within(self.clock, _BREAKING)
+        self.pipes.close()
         return broken
 
     def hurry(self) -> None:

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 
 from zope.interface import implementer
 
-from filedropd.errors import InsufficientStorage
+from filedropd.errors import InsufficientStorage, Unavailable
 from filedropd.interfaces import IBlob, IBlobs, IIncomingBlob, Unfinished
 from filedropd.tokens import Randomness, random_name
 
@@ -51,6 +51,18 @@ class MemoryIncomingBlob:
         self._store.check_room(len(data))
         unsealed.extend(data)
         self.size += len(data)
+
+    async def splice(self, pipe: int, size: int) -> None:
+        """Append ``size`` bytes that are in ``pipe``."""
+        self._store.faults.check("splice")
+        unsealed = self._unsealed()
+        self._store.check_room(size)
+        try:
+            data = _taken(pipe, size)
+        except OSError as error:
+            raise Unavailable from error
+        unsealed.extend(data)
+        self.size += size
 
     async def seal(self) -> None:
         """Take nothing more."""
@@ -208,6 +220,18 @@ class MemoryBlobs:
         """Delete what a crash left."""
         self.faults.check("abandon")
         self.left.pop(blob, None)
+
+
+def _taken(pipe: int, size: int) -> bytes:
+    """Return ``size`` bytes from a pipe, for which it is not waited."""
+    os.set_blocking(pipe, False)
+    data = b""
+    while len(data) < size:
+        more = os.read(pipe, size - len(data))
+        if not more:
+            raise OSError(errno.EPIPE, "there is less in the pipe than was said")
+        data += more
+    return data
 
 
 def _absent(blob: str) -> FileNotFoundError:

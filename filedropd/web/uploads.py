@@ -59,8 +59,7 @@ async def receive(
         if form:
             received = await _read(request, upload)
         else:
-            async for piece in request.body:
-                await upload.write(piece)
+            await request.body.copy_to(upload)
             received = _Received(name, content_type, {})
         safe = safe_name(received.filename)
         return await upload.keep(

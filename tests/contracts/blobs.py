@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Coroutine
 from contextlib import aclosing
@@ -16,7 +17,7 @@ from twisted.internet.threads import blockingCallFromThread, deferToThread
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
-from filedropd.errors import InsufficientStorage
+from filedropd.errors import FiledropError, InsufficientStorage
 from filedropd.interfaces import IBlob, IBlobs, IIncomingBlob
 
 if TYPE_CHECKING:
@@ -120,6 +121,58 @@ class BlobsContract(_Base):
         await incoming.seal()
         await incoming.publish()
         self.assertEqual(data, await fetched(store, incoming.blob))
+
+    async def test_spliced(self):
+        """What comes through a pipe stands where it came, between what was written, and is counted."""
+        store = await self.make_store()
+        incoming = await store.receive()
+        await incoming.write(b"before ")
+        for data in (b"from ", b"a pipe"):
+            await incoming.splice(self.pipe_with(data), len(data))
+        await incoming.write(b" after")
+        self.assertEqual(24, incoming.size)
+        await incoming.seal()
+        await incoming.publish()
+        self.assertEqual(b"before from a pipe after", await fetched(store, incoming.blob))
+
+    async def test_spliced_part(self):
+        """No more than was said is taken out of a pipe."""
+        store = await self.make_store()
+        incoming = await store.receive()
+        pipe = self.pipe_with(content(60_000))
+        await incoming.splice(pipe, 50_000)
+        self.assertEqual((50_000, content(60_000)[50_000:]), (incoming.size, os.read(pipe, 60_000)))
+        await incoming.discard()
+
+    async def test_spliced_too_little(self):
+        """Nobody waits for what is not in the pipe, whether it is open or not; the upload has failed."""
+        store = await self.make_store()
+        for open_still in (True, False):
+            incoming = await store.receive()
+            with self.assertRaises(FiledropError):
+                await incoming.splice(self.pipe_with(b"12345", open_still=open_still), 6)
+            await incoming.discard()
+        self.assertEqual((), (await (await self.crash(store)).unfinished()).blobs)
+
+    async def test_splice_after_seal(self):
+        """Nothing comes through a pipe after the seal, or after the upload is discarded."""
+        store = await self.make_store()
+        incoming = await sealed(store, b"bytes")
+        for _ in range(2):
+            with self.assertRaises(ValueError):
+                await incoming.splice(self.pipe_with(b"more"), 4)
+            await incoming.discard()
+
+    def pipe_with(self, data: bytes, *, open_still: bool = True) -> int:
+        """Return the read end of a pipe that holds ``data``; both ends are closed with the test."""
+        read, write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.addCleanup(os.close, read)
+        os.write(write, data)
+        if open_still:
+            self.addCleanup(os.close, write)
+        else:
+            os.close(write)
+        return read
 
     async def test_empty(self):
         """An upload without a byte is a blob without a byte."""
@@ -425,6 +478,17 @@ class BlobsContract(_Base):
     async def test_full_while_written(self):
         """An upload in a store that becomes full is refused; discarded, it leaves nothing."""
         store, incoming = await self.filled_while_written()
+        await incoming.discard()
+        self.assertEqual((), (await (await self.crash(store)).unfinished()).blobs)
+
+    async def test_full_while_spliced(self):
+        """An upload through a pipe to a store that becomes full is refused; discarded, it leaves nothing."""
+        store = await self.make_store()
+        incoming = await store.receive()
+        self.fill(store)
+        with self.assertRaises(InsufficientStorage):
+            for _ in range(4096):
+                await incoming.splice(self.pipe_with(content(4096)), 4096)
         await incoming.discard()
         self.assertEqual((), (await (await self.crash(store)).unfinished()).blobs)
 
