@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import LogLevel, capturedLogs
 
 from filedropd.errors import InsufficientStorage, TooLarge, Unavailable
 from filedropd.model import DropState, Reason
@@ -218,9 +219,10 @@ class CancellationTests(UploadTestCase):
     def test_row_refused(self):
         """If the row is refused after the sender has left, nothing stays, and the log says why."""
         self.core.journal.fail("records.insert", Unavailable("away"))
-        self.left("before records.insert")
+        with capturedLogs() as events:
+            self.left("before records.insert")
         self.nothing_stays()
-        self.assertEqual(1, len(self.flushLoggedErrors(Unavailable)))
+        self.assertEqual([("away", LogLevel.warn)], [(str(each["error"]), each["log_level"]) for each in events])
 
     def test_discarding(self):
         """Cancelled while it is being discarded, it is discarded."""
