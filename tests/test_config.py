@@ -72,8 +72,8 @@ def toml(value: object) -> str:
 
 
 def value_text(value: object) -> object:
-    """Return a value from TOML with its integer as text."""
-    return str(value) if isinstance(value, int) else value
+    """Return a value from TOML with its integer or boolean as text."""
+    return str(value).lower() if isinstance(value, int) else value
 
 
 def refusal(parse: Any, text: str) -> str:
@@ -284,6 +284,7 @@ class LoadTests(SynchronousTestCase):
             blobs=FileURL(here),
             cache=MemoryURL(),
             delivery="stream",
+            no_zero_copy=False,
             reserve=None,
             durability="fsync",
             max_file_size=16 * 1024 * 1024,
@@ -495,9 +496,12 @@ class OptionsTests(SynchronousTestCase):
     def test_every_setting(self):
         """Every setting is an option, a variable, and a field of Config."""
         for setting in SETTINGS:
-            with self.assertRaises(ConfigError, msg=setting.name) as caught:
-                self.parse(f"{setting.option}=\0")
-            self.assertEqual([fault.key for fault in caught.exception.faults], [setting.option])
+            if setting.flag:
+                self.assertTrue(getattr(self.parse(setting.option), setting.key))
+            else:
+                with self.assertRaises(ConfigError, msg=setting.name) as caught:
+                    self.parse(f"{setting.option}=\0")
+                self.assertEqual([fault.key for fault in caught.exception.faults], [setting.option])
             self.assertIn(f"{setting.variable} '\\x00'", faults({}, {setting.variable: "\0"})[0])
         self.assertEqual([field.name for field in attrs.fields(Config)], [setting.key for setting in SETTINGS])
 
@@ -520,7 +524,7 @@ class OptionsTests(SynchronousTestCase):
         for group in GROUPS:
             self.assertIn(f"{group.title}: {group.settings[0].option}=", words)
             for setting in group.settings:
-                self.assertIn(f"{setting.option}={setting.metavar} {' '.join(setting.usage.split())}", words)
+                self.assertIn(f"{setting.written} {' '.join(setting.usage.split())}", words)
                 self.assertIn(f"[default: {setting.default_help or setting.default}]", setting.usage)
         self.assertEqual([line for line in text.splitlines() if len(line) > 80], [])
 

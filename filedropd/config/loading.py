@@ -42,6 +42,7 @@ class Config:
     :ivar blobs: where files are kept.
     :ivar cache: where is kept what may be lost.
     :ivar delivery: how files are handed over.
+    :ivar no_zero_copy: the kernel is not to move the bytes of files by itself.
     :ivar nginx_log: where nginx reports its deliveries; ``None``: in the data directory.
     :ivar reserve: what is to stay free on the blobs' disk; ``None``: a twentieth of it, 1 GiB at most.
     :ivar durability: what an upload waits for before it is confirmed.
@@ -77,6 +78,7 @@ class Config:
     blobs: FileURL
     cache: MemoryURL | RedisURL
     delivery: Literal["stream", "nginx"]
+    no_zero_copy: bool
     nginx_log: Path | None
     reserve: int | None
     durability: Literal["fsync", "none"]

@@ -29,6 +29,16 @@ def _collect(setting: Setting) -> Callable[[Options, str], None]:
     return collect
 
 
+def _switch(setting: Setting) -> Callable[[Options], None]:
+    """Return what usage calls for an option that has no value."""
+
+    def switch(self: Options) -> None:
+        self[setting.name] = "true"
+
+    switch.__doc__ = setting.usage
+    return switch
+
+
 class Options(usage.Options):
     """What stands on the command line after ``twistd filedropd``.
 
@@ -51,7 +61,7 @@ class Options(usage.Options):
     )
     # No defaults here: what is not on the command line must be told from what is, even if it says the same.
     optParameters: ClassVar[list[list[str | None]]] = [
-        [setting.name, None, None, setting.usage] for setting in SETTINGS if not setting.repeatable
+        [setting.name, None, None, setting.usage] for setting in SETTINGS if not (setting.repeatable or setting.flag)
     ]
 
     configuration: Config
@@ -97,6 +107,8 @@ class Options(usage.Options):
 for _setting in SETTINGS:
     if _setting.repeatable:
         setattr(Options, f"opt_{_setting.key}", _collect(_setting))
+    elif _setting.flag:
+        setattr(Options, f"opt_{_setting.key}", _switch(_setting))
 
 
 def _described(setting: Setting, columns: int) -> str:
@@ -109,7 +121,7 @@ def _described(setting: Setting, columns: int) -> str:
         break_on_hyphens=False,
         break_long_words=False,
     )
-    return f"  {setting.option}={setting.metavar}\n{text}"
+    return f"  {setting.written}\n{text}"
 
 
 def _notes(columns: int) -> list[str]:

@@ -182,6 +182,11 @@ def one_of(*known: str) -> Callable[[str], str]:
     return parse_word
 
 
+def parse_flag(text: str) -> bool:
+    """Return whether something is to be so: ``true`` or ``false``."""
+    return one_of("true", "false")(text) == "true"
+
+
 def optional(parse: Callable[[str], T]) -> Callable[[str], T | None]:
     """Return a parser like ``parse`` that takes the empty text for ``None``."""
     return lambda text: parse(text) if text else None

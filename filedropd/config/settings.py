@@ -20,6 +20,7 @@ from filedropd.config.parse import (
     parse_cache,
     parse_count,
     parse_duration,
+    parse_flag,
     parse_network,
     parse_path,
     parse_public_url,
@@ -44,6 +45,7 @@ class Setting:
     :ivar default_help: the default in words, where its text would not say it.
     :ivar repeatable: it can be given several times; the value is a tuple, empty where the default is.
     :ivar number: in TOML it may be an integer, too.
+    :ivar flag: its option has no value and stands for ``true``; in TOML it is a boolean.
     :ivar in_file: it can stand in the configuration file.
     """
 
@@ -55,6 +57,7 @@ class Setting:
     default_help: str = attrs.field(default="", kw_only=True)
     repeatable: bool = attrs.field(default=False, kw_only=True)
     number: bool = attrs.field(default=False, kw_only=True)
+    flag: bool = attrs.field(default=False, kw_only=True)
     in_file: bool = attrs.field(default=True, kw_only=True)
 
     @property
@@ -76,6 +79,11 @@ class Setting:
     def variable(self) -> str:
         """Its name in the environment."""
         return PREFIX + self.key.upper()
+
+    @property
+    def written(self) -> str:
+        """Its option with what stands for its value, as the help has it."""
+        return self.option if self.flag else f"{self.option}={self.metavar}"
 
     @property
     def usage(self) -> str:
@@ -104,6 +112,10 @@ def _time(name: str, default: str, least: str, help_: str) -> Setting:
 
 def _count(name: str, default: str, help_: str) -> Setting:
     return Setting(name, "N", default, bounded(parse_count, "1"), help_, number=True)
+
+
+def _flag(name: str, help_: str) -> Setting:
+    return Setting(name, "BOOLEAN", "false", parse_flag, help_, default_help="off", flag=True)
 
 
 def _word(name: str, known: tuple[str, ...], help_: str) -> Setting:
@@ -212,6 +224,7 @@ GROUPS: tuple[Group, ...] = (
                 ("stream", "nginx"),
                 "how files are handed over: stream, by the daemon itself; nginx, by the nginx in front of it",
             ),
+            _flag("no-zero-copy", "move the bytes of files by hand, and never let the kernel do it (sendfile)"),
             Setting(
                 "nginx-log",
                 "PATH",

@@ -154,6 +154,10 @@ def _text(setting: Setting, item: object) -> str:
     """Return an item from TOML as the text that one would have written elsewhere."""
     if isinstance(item, str):
         return item
+    if setting.flag:
+        if isinstance(item, bool):
+            return "true" if item else "false"
+        raise ValueError("must be true or false")
     if isinstance(item, int) and not isinstance(item, bool) and setting.number:
         # Beyond any bound, and str() refuses the longest, which TOML can write as 0xff….
         if abs(item) >= 2**64:
