@@ -29,6 +29,8 @@ from filedropd.http.output import BUFFER, Output
 from filedropd.http.request import Request
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.internet.interfaces import IDelayedCall, IProducer
 
     from filedropd.http.interfaces import Server
@@ -403,6 +405,15 @@ class Channel(Protocol):
     def settling(self) -> Settling:
         """Watch what becomes of the body whose head was just written."""
         return self._answers.body_begins()
+
+    @property
+    def takes_files(self) -> bool:
+        """Whether :meth:`send_file` can be used: the kernel can do that here, and is to."""
+        return self.http.zero_copy and self._output.takes_files
+
+    async def send_file(self, file: int, first: int, length: int, sent: Callable[[int], None]) -> None:
+        """See :meth:`Output.send_file`."""
+        await self._output.send_file(file, first, length, sent)
 
     async def writable(self) -> None:
         """See :meth:`Output.writable`."""

@@ -57,6 +57,13 @@ class Connection(Protocol):
     def settling(self) -> Settling:
         """Watch what becomes of the body whose head was just written."""
 
+    @property
+    def takes_files(self) -> bool:
+        """Whether the kernel can, and is to, send files on it."""
+
+    async def send_file(self, file: int, first: int, length: int, sent: Callable[[int], None]) -> None:
+        """Send a part of a file, as :meth:`filedropd.http.output.Output.send_file` does."""
+
     async def writable(self) -> None:
         """Return when more may be written.
 
@@ -77,6 +84,7 @@ class Server(Protocol):
     """What all connections share.
 
     :ivar resource: answers the requests.
+    :ivar zero_copy: bodies are moved by the kernel where it can do that.
     :ivar turns: makes the calls that fall due for many connections at once.
     :ivar refusal: what to answer to an exception.
     :ivar answered: told of each request when its answer is over, however it ended.
@@ -87,6 +95,7 @@ class Server(Protocol):
     clock: IReactorTime
     limits: Limits
     timeouts: Timeouts
+    zero_copy: bool
     turns: Turns
     refusal: Callable[[Exception], Refusal]
     answered: Callable[[Request], None]

@@ -30,6 +30,7 @@ class HTTPFactory(Factory):
     """Serves ``resource`` to every connection.
 
     :param max_connections: how many are served at once.
+    :param zero_copy: let the kernel move bodies where it can.
     :param refusal: what to answer to an exception, the one table of which is not ours.
     :param answered: told of each request when its answer is over, however it ended.
     :param refused: told of each answer that was given to something that was no request.
@@ -46,6 +47,7 @@ class HTTPFactory(Factory):
         limits: Limits | None = None,
         timeouts: Timeouts | None = None,
         max_connections: int = 16384,
+        zero_copy: bool = True,
         answered: Callable[[Request], None] = lambda _: None,
         refused: Callable[[Connection, int], None] = lambda *_: None,
     ) -> None:
@@ -54,6 +56,7 @@ class HTTPFactory(Factory):
         self.refusal = refusal
         self.limits = limits or Limits()
         self.timeouts = timeouts or Timeouts()
+        self.zero_copy = zero_copy
         self.answered = answered
         self.refused = refused
         self.turns = Turns(clock)
