@@ -36,6 +36,7 @@ class Service:
         limits: Limits | None = None,
         timeouts: Timeouts | None = None,
         max_connections: int = 1000,
+        zero_copy: bool = True,
     ) -> None:
         self.seen: list[bytes] = []
         self.answered: list[int] = []
@@ -50,6 +51,7 @@ class Service:
             limits=limits,
             timeouts=timeouts,
             max_connections=max_connections,
+            zero_copy=zero_copy,
             answered=lambda request: self.answered.append(request.code),
             refused=lambda _, code: self.refused.append(code),
         )
