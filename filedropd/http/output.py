@@ -54,6 +54,7 @@ class Output:
         self._waiter: Deferred[None] | None = None
         self._deadline = Deadline(clock)
         self._progress = ((0, 0), 0.0)
+        self._of_files = 0  # bytes that the kernel took from files
         self.secure = ISSLTransport.providedBy(transport)
         self.takes_files = takes_files(transport)
         # The transport on the socket itself: what TLS wraps.
@@ -119,6 +120,7 @@ class Output:
 
         def taken(octets: int) -> None:
             self.acknowledgements.written += octets
+            self._of_files += octets
             sent(octets)
 
         sender = FileSender(
@@ -213,7 +215,7 @@ class Output:
 
     def _taken(self) -> tuple[int, int]:
         """Return what changes whenever the client's machine has taken something, or the kernel something of a file."""
-        return self.acknowledgements.progress(), self.acknowledgements.written
+        return self.acknowledgements.progress(), self._of_files
 
     def _look(self) -> None:
         now, progress = self._clock.seconds(), self._taken()
