@@ -22,7 +22,7 @@ from twisted.trial.unittest import TestCase
 
 from filedropd.blobs.disk import DiskBlob, DiskBlobs
 from filedropd.deferreds import shielded, sleep
-from filedropd.delivery.sendfile import SMALL, WINDOW, SendfileDelivery
+from filedropd.delivery.sendfile import FIRST_WINDOW, SMALL, WINDOW, SendfileDelivery
 from filedropd.delivery.stream import StreamDelivery
 from filedropd.http.interfaces import Timeouts
 from filedropd.http.request import Request
@@ -129,23 +129,24 @@ class SendfileDeliveryTests(DeliveryContract, TestCase):
         self.assertEqual(0, recipient.files)
 
     async def test_windows(self):
-        """No window is sent before it is in memory, and the next is brought in meanwhile."""
-        blob = cast(DiskBlob, await self.blob(bytes(3 * WINDOW)))
+        """No window is sent before it is in memory, and the next, a larger one, is brought in meanwhile."""
+        size = 2 * WINDOW
+        blob = cast(DiskBlob, await self.blob(bytes(size)))
         recipient = FileRecipient().hold_sends()
         steps: list[tuple[int, int]] = []
         ready = blob.ready
 
         async def noted(first: int, length: int) -> None:
             await ready(first, length)
-            steps.append((first // WINDOW, len(recipient.received) // WINDOW))
+            steps.append((first // FIRST_WINDOW, len(recipient.received) // FIRST_WINDOW))
 
         blob.ready = noted  # type: ignore[method-assign]
-        delivered = Deferred.fromCoroutine((await self.make()).deliver(blob, 0, 3 * WINDOW, recipient))
+        delivered = Deferred.fromCoroutine((await self.make()).deliver(blob, 0, size, recipient))
         while len(steps) < 2:
             await self.turn()
         recipient.go_on()
         await delivered
-        self.assertEqual([(0, 0), (1, 0), (2, 1)], steps)
+        self.assertEqual([(0, 0), (1, 0), (3, 1), (7, 3), (15, 7)], steps)
         blob.close()
 
 

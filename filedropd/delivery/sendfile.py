@@ -1,7 +1,7 @@
 """The fast way: the kernel moves the bytes from the file to the connection (``sendfile(2)``).
 
-A window of the file is brought into memory while the one before it is sent, so that neither the
-reactor nor the recipient waits for the disk longer than for the first.
+A window of the file is brought into memory while the one before it is sent, so that the reactor never
+waits for the disk, and the recipient for the first window alone, which is a small one.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     from filedropd.interfaces import Exchange, IBlob
 
-#: Bytes that are in memory before they are sent; up to twice as many are waited for.
-WINDOW: Final = 4 * 1024 * 1024
+#: Bytes of the first window; each has twice as many as the one before it, up to the last of these.
+FIRST_WINDOW: Final = 1024 * 1024
+WINDOW: Final = 8 * 1024 * 1024
 #: Bytes up to which a download goes out in one write with its head, and costs least so.
 SMALL: Final = 64 * 1024
 
@@ -68,12 +69,14 @@ async def _sent(blob: IBlob, first: int, length: int, exchange: FileSending) -> 
 
 async def _windows(blob: IBlob, first: int, end: int) -> AsyncGenerator[tuple[int, int], None]:
     """Iterate over the parts of a range, each of which is in memory by then, and the next one soon."""
-    ahead = _ready(blob, first, end)
+    window = FIRST_WINDOW
+    ahead = _ready(blob, first, min(first + window, end))
     try:
         while ahead is not None:
             waiting, ahead = ahead, None
             octets = await waiting
-            ahead = _ready(blob, first + octets, end)
+            window = min(2 * window, WINDOW)
+            ahead = _ready(blob, first + octets, min(first + octets + window, end))
             yield first, octets
             first += octets
     finally:
@@ -83,6 +86,6 @@ async def _windows(blob: IBlob, first: int, end: int) -> AsyncGenerator[tuple[in
 
 
 def _ready(blob: IBlob, first: int, end: int) -> Deferred[int] | None:
-    """Begin to bring in the window at ``first``; fires with its size. ``None`` at the end."""
-    octets = min(WINDOW, end - first)
+    """Begin to bring in a window; fires with its size. ``None``: it is empty."""
+    octets = end - first
     return Deferred.fromCoroutine(blob.ready(first, octets)).addCallback(lambda _: octets) if octets else None

@@ -82,6 +82,7 @@ class Channel(Protocol):
             stall=self.http.timeouts.stall,
             stalled=self._break_off,
             ending=self._about_to_end,
+            shares=self.http.shares,
         )
         self._answers = Answers(self._clock, self._output, stall=self.http.timeouts.stall, abort=self._break_off)
         self._closing = Closing(self._clock, self._transport, self._output, closed=self._answers.closed_by_us)

@@ -13,6 +13,7 @@ from twisted.web.resource import IResource
 if TYPE_CHECKING:
     from filedropd.http.head import Limits
     from filedropd.http.request import Request
+    from filedropd.http.sendfile import Shares
     from filedropd.http.settling import Settling
     from filedropd.http.turns import Turns
 
@@ -86,6 +87,7 @@ class Server(Protocol):
     :ivar resource: answers the requests.
     :ivar zero_copy: bodies are moved by the kernel where it can do that.
     :ivar turns: makes the calls that fall due for many connections at once.
+    :ivar shares: says how much of a file each connection may be sent at a time.
     :ivar refusal: what to answer to an exception.
     :ivar answered: told of each request when its answer is over, however it ended.
     :ivar refused: told of each answer that was given to something that was no request.
@@ -97,6 +99,7 @@ class Server(Protocol):
     timeouts: Timeouts
     zero_copy: bool
     turns: Turns
+    shares: Shares
     refusal: Callable[[Exception], Refusal]
     answered: Callable[[Request], None]
     refused: Callable[[Connection, int], None]

@@ -14,7 +14,7 @@ from filedropd.errors import ClientGone
 from filedropd.http.acknowledgement import Acknowledgements
 from filedropd.http.deadline import Deadline
 from filedropd.http.records import buffered
-from filedropd.http.sendfile import FileSender, takes_files
+from filedropd.http.sendfile import FileSender, Shares, takes_files
 
 #: Bytes read at once, and bytes written that wait for the kernel before we are paused.
 BUFFER: Final = 256 * 1024
@@ -29,6 +29,7 @@ class Output:
     :param stall: seconds after which a client that takes nothing is given up.
     :param stalled: called then, and when the kernel says that nobody is there: it breaks the connection off.
     :param ending: called when the connection is about to be lost and the socket is still there to be asked.
+    :param shares: says how much of a file may be sent at a time.
 
     :ivar secure: the transport is TLS's.
     :ivar takes_files: :meth:`send_file` can be used.
@@ -43,12 +44,14 @@ class Output:
         stall: float,
         stalled: Callable[[], None],
         ending: Callable[[], None],
+        shares: Shares | None = None,
     ) -> None:
         self._transport = transport
         self._clock = clock
         self._stall = stall
         self._stalled = stalled
         self._ending = ending
+        self._shares = shares or Shares()
         self._paused = False
         self._lost = False
         self._waiter: Deferred[None] | None = None
@@ -124,12 +127,20 @@ class Output:
             sent(octets)
 
         sender = FileSender(
-            self._transport, file, first, length, taken=taken, done=self.resumeProducing, ending=self._ending
+            self._transport,
+            file,
+            first,
+            length,
+            shares=self._shares,
+            taken=taken,
+            done=self.resumeProducing,
+            ending=self._ending,
         )
         self._watch()
         self.lend(sender, streaming=False)
         try:
-            await self._wait()
+            with self._shares:
+                await self._wait()
         finally:
             sender.stop()
             self._deadline.clear()

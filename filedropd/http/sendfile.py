@@ -1,8 +1,8 @@
 """Bytes of a file that the kernel moves to a socket by itself: ``sendfile(2)``.
 
 They come behind all that was written before, and what the kernel takes is counted at once, so that at
-any moment it is known what may have left.  One call moves :data:`PIECE` bytes at most; then it is the
-others' turn.  The pages must be in memory: a call that waits for a disk holds up everybody.
+any moment it is known what may have left.  One call moves a bounded piece (:class:`Shares`); then it is
+the others' turn.  The pages must be in memory: a call that waits for a disk holds up everybody.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from typing import Any, Final
 from twisted.internet.interfaces import IPullProducer, ISSLTransport
 from zope.interface import implementer
 
-#: Bytes that one connection is sent in one turn of the reactor.
-PIECE: Final = 1024 * 1024
+#: Bytes that all connections together are sent in one turn of the reactor: a millisecond's work.
+TURN: Final = 2 * 1024 * 1024
+#: Bytes that each is sent in it however many there are; less costs more than it is worth.
+LEAST: Final = 256 * 1024
 
 # What the socket says of a connection that is lost; anything else is about the file.
 _LOST: Final = frozenset(
@@ -45,10 +47,32 @@ def takes_files(transport: Any) -> bool:
     return get_handle is not None and isinstance(get_handle(), socket.socket)
 
 
+class Shares:
+    """How much each of those who send files may in one turn: all of it, where there is nobody else.
+
+    As a context manager it counts one who does.
+    """
+
+    def __init__(self) -> None:
+        self._senders = 0
+
+    def __enter__(self) -> None:
+        self._senders += 1
+
+    def __exit__(self, *exc: object) -> None:
+        self._senders -= 1
+
+    @property
+    def share(self) -> int:
+        """Bytes."""
+        return max(LEAST, TURN // max(1, self._senders))
+
+
 @implementer(IPullProducer)
 class FileSender:
     """Sends ``length`` bytes of ``file``, a descriptor, from ``first`` on, once it is the producer of ``transport``.
 
+    :param shares: says how much at a time.
     :param taken: called with the number of bytes that the kernel has just taken.
     :param done: called when all is sent, or no more will be.
     :param ending: called when the connection is about to be lost and the socket is still there to be asked.
@@ -66,6 +90,7 @@ class FileSender:
         first: int,
         length: int,
         *,
+        shares: Shares,
         taken: Callable[[int], None],
         done: Callable[[], None],
         ending: Callable[[], None],
@@ -74,6 +99,7 @@ class FileSender:
         self._socket: int = transport.fileno()
         self._file = file
         self._first = first
+        self._shares = shares
         self._taken = taken
         self._done = done
         self._ending = ending
@@ -104,7 +130,7 @@ class FileSender:
 
     def _send(self) -> None:
         try:
-            octets = os.sendfile(self._socket, self._file, self._first, min(PIECE, self.left))
+            octets = os.sendfile(self._socket, self._file, self._first, min(self._shares.share, self.left))
             if not octets:
                 raise OSError(errno.EIO, "the file ends too early")  # noqa: TRY301 - as the kernel tells of it elsewhere
         except OSError as error:

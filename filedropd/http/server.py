@@ -15,6 +15,7 @@ from filedropd.http.channel import Channel
 from filedropd.http.head import Limits
 from filedropd.http.interfaces import Closable, Connection, Refusal, Timeouts
 from filedropd.http.request import Request
+from filedropd.http.sendfile import Shares
 from filedropd.http.surplus import Refused, Surplus
 from filedropd.http.turns import Turns
 
@@ -60,6 +61,7 @@ class HTTPFactory(Factory):
         self.answered = answered
         self.refused = refused
         self.turns = Turns(clock)
+        self.shares = Shares()
         self._max_connections = max_connections
         self._connections: set[Closable] = set()
         self._draining = False
