@@ -186,6 +186,17 @@ class IBlob(Interface):
     """Stored bytes, open for reading. They stay readable until closed, even when deleted meanwhile."""
 
     size: int = Attribute("In bytes.")
+    descriptor: int | None = Attribute(
+        "An open descriptor of a file that is these bytes, for the kernel to read from; ``None`` where there is none."
+    )
+
+    async def ready(first: int, length: int) -> None:
+        """Return when ``length`` bytes from ``first`` can be had from the descriptor without waiting for a disk.
+
+        At once where they can, or where there is no descriptor.  They are not kept for ever: ask shortly before.
+
+        :raises OSError: they cannot be read, or end too early.
+        """
 
     def read(first: int, length: int) -> AsyncGenerator[bytes, None]:
         """Iterate over ``length`` bytes from ``first`` in pieces of at most 256 KiB.
@@ -359,6 +370,24 @@ class Exchange(Protocol):
 
     def abort(self) -> None:
         """Break the connection off, so that nobody takes what was sent for the whole."""
+
+
+@runtime_checkable
+class FileSending(Exchange, Protocol):
+    """An exchange for which the kernel may be able to send a file by itself."""
+
+    @property
+    def takes_files(self) -> bool:
+        """Whether it can, and is to. The answer's head is ready."""
+
+    async def send_file(self, file: int, first: int, length: int) -> None:
+        """Send a piece of the body: ``length`` bytes of ``file``, a descriptor, from ``first`` on.
+
+        Returns when the next one is wanted; from then on, raised or cancelled, the descriptor is not used any more.
+
+        :raises ClientGone: the connection is lost.
+        :raises OSError: the file cannot be read, or ends too early.
+        """
 
 
 @runtime_checkable

@@ -33,6 +33,7 @@ from filedropd.config import Config, MemoryURL, Options, PostgresURL
 from filedropd.deferreds import Happening, background
 from filedropd.delivery.accel import AccelDelivery
 from filedropd.delivery.nginx_log import NginxLog
+from filedropd.delivery.sendfile import SendfileDelivery
 from filedropd.delivery.stream import StreamDelivery
 from filedropd.descriptors import connections_within
 from filedropd.drops import Drops, Rules
@@ -40,7 +41,7 @@ from filedropd.http.head import Head, Limits
 from filedropd.http.interfaces import Connection, Prepared, Timeouts
 from filedropd.http.request import Request
 from filedropd.http.server import HTTPFactory
-from filedropd.interfaces import StoreUnusable
+from filedropd.interfaces import IDelivery, StoreUnusable
 from filedropd.leases import Leases
 from filedropd.ledgers import Ledgers
 from filedropd.limiter import Limiter
@@ -408,14 +409,16 @@ def _cache(reactor: Any, shared: RedisCache | None) -> MemoryCache | Fronted:
     return own if shared is None else Fronted(own, shared)
 
 
-def _delivery(reactor: Any, config: Config, transfers: Transfers) -> StreamDelivery | AccelDelivery:
+def _delivery(reactor: Any, config: Config, transfers: Transfers) -> IDelivery:
     """Return the way of handing bytes over that ``config`` names."""
-    stream = StreamDelivery()
+    own: IDelivery = StreamDelivery()
+    if config.zero_copy:
+        own = SendfileDelivery(own)
     if config.delivery == "stream":
-        return stream
+        return own
     path = config.nginx_log or config.data_dir / "nginx.log"
     log = NginxLog(reactor, path, config.data_dir / "nginx.log.offset", unrecorded=transfers.ids)
-    return AccelDelivery(log, reactor, stream)
+    return AccelDelivery(log, reactor, own)
 
 
 def _written(address: IAddress) -> str:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from filedropd.claims.asking import Progress
-from filedropd.deferreds import Happening
+from filedropd.deferreds import Happening, shielded
 from filedropd.errors import ClientGone
-from filedropd.interfaces import Fronted
+from filedropd.interfaces import FileSending, Fronted
 from filedropd.model import Outcome, Transfer
 
 if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
     from filedropd.interfaces import Exchange, Settlement
 
 
@@ -31,7 +34,7 @@ class Sending:
         self,
         transfer: Transfer,
         exchange: Exchange,
-        reserve: Callable[[bool], Awaitable[Transfer | None]],
+        reserve: Callable[[bool], Coroutine[Any, Any, Transfer | None]],
         blob: str = "",
     ) -> None:
         self.id = transfer.id
@@ -44,6 +47,7 @@ class Sending:
         self._reserve = reserve
         self._length = transfer.length
         self._reserved = transfer.reserved
+        self._ahead: Deferred[Transfer | Exception | None] | None = None
         self._sent = 0
         self._begun = False
         self._aborted = False
@@ -70,12 +74,59 @@ class Sending:
             await self._exchange.send(piece)
             data = data[len(piece) :]
 
+    @cached_property
+    def _files(self) -> FileSending | None:
+        """The exchange, if it is one that takes files: to find that out costs more than to send a little of one."""
+        return self._exchange if isinstance(self._exchange, FileSending) else None
+
+    @property
+    def takes_files(self) -> bool:
+        """See :class:`~filedropd.interfaces.FileSending`."""
+        return self._files is not None and self._files.takes_files
+
+    async def send_file(self, file: int, first: int, length: int) -> None:
+        """See :class:`~filedropd.interfaces.FileSending`; what is not reserved yet is reserved first.
+
+        While what is reserved is sent, the next stride is reserved, so that nobody waits for that.
+        """
+        exchange = self._files
+        if exchange is None:
+            raise TypeError("it takes no files")
+        end = first + length
+        while first < end:
+            if self._sent >= self._reserved:
+                await self._reserve_more()
+            self._reserve_ahead()
+            octets = min(end - first, self._reserved - self._sent)
+            self._begun = True
+            self._sent += octets
+            await exchange.send_file(file, first, octets)
+            first += octets
+
     async def _reserve_more(self) -> None:
-        transfer = await self._reserve(False)
+        self._reserve_ahead()
+        ahead, self._ahead = self._ahead, None
+        transfer = None if ahead is None else await ahead
+        if isinstance(transfer, Exception):
+            raise transfer
         if transfer is None:
             self.abort()
             raise ClientGone
         self._reserved = transfer.reserved
+
+    def _reserve_ahead(self) -> None:
+        """Begin to reserve the stride behind the one that is being sent, and no other.
+
+        What comes of it is looked at when that is sent: nobody may ever ask.
+        """
+        if self._ahead is None and self._reserved < self._length:
+            self._ahead = shielded(self._reserve_stride())
+
+    async def _reserve_stride(self) -> Transfer | Exception | None:
+        try:
+            return await self._reserve(False)
+        except Exception as error:  # noqa: BLE001 - whoever asks raises it
+            return error
 
     async def reserve_all(self) -> bool:
         """See :class:`~filedropd.interfaces.Handing`."""

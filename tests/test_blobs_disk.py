@@ -25,8 +25,8 @@ from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 import filedropd
-from filedropd.blobs import system
-from filedropd.blobs.disk import THREADS, DiskBlobs, DiskIncomingBlob, DiskThreads
+from filedropd.blobs import pages, system
+from filedropd.blobs.disk import THREADS, DiskBlob, DiskBlobs, DiskIncomingBlob, DiskThreads
 from filedropd.blobs.journal import WRITE_BACK, IncomingFile, Journal, LockedFolder
 from filedropd.blobs.space import MOST_UNSEEN, NEW_FILE, Space
 from filedropd.blobs.system import UNSYNCED, SystemCalls, splice
@@ -1069,3 +1069,72 @@ async def in_namespace(mount: str, script: str, root: Path) -> str:
     shell = f'{mount} && exec "$@"'
     command = ["unshare", "-Urm", "sh", "-c", shell, "sh", sys.executable, "-c", script, str(root)]
     return await deferToThread(output_of, command)
+
+
+class ColdTests(DiskTestCase):
+    """Files that the kernel has not, or not all, in memory."""
+
+    SIZE = 4 * 2**20 + 5
+
+    async def cold(self, first: int = 0) -> tuple[DiskBlobs, DiskBlob]:
+        """Return a blob of which nothing is in memory from ``first`` on."""
+        store = await self.opened()
+        blob = await store.open(await kept(store, content(self.SIZE)))
+        self.addCleanup(blob.close)
+        assert blob.descriptor is not None
+        os.fsync(blob.descriptor)
+        os.posix_fadvise(blob.descriptor, first, 0, os.POSIX_FADV_DONTNEED)
+        if pages.resident(blob.descriptor, self.SIZE - 1, 1) is not False:
+            raise SkipTest("this file system keeps all files in memory, or does not tell")
+        return store, blob
+
+    async def test_brought_in(self):
+        """What is on the disk alone is in memory when it is ready."""
+        _, blob = await self.cold()
+        assert blob.descriptor is not None
+        await blob.ready(PIECE, 2 * PIECE)
+        self.assertTrue(pages.resident(blob.descriptor, PIECE, 2 * PIECE))
+        await blob.ready(0, self.SIZE)
+        self.assertTrue(pages.resident(blob.descriptor, 0, self.SIZE))
+
+    async def test_on_a_thread(self):
+        """The disk is waited for on a thread alone; what is in memory is ready at once."""
+        store, blob = await self.cold(2 * 2**20)
+        with self.busy_threads(store):
+            waiting = Deferred.fromCoroutine(blob.ready(0, self.SIZE))
+            self.assertFalse(waiting.called)
+            self.assertTrue(Deferred.fromCoroutine(blob.ready(0, 2**20)).called)
+        await waiting
+
+    async def test_closed_meanwhile(self):
+        """A blob that is closed while it is brought in is closed once that has ended."""
+        store, blob = await self.cold()
+        with self.busy_threads(store):
+            waiting = Deferred.fromCoroutine(blob.ready(0, self.SIZE))
+            blob.close()
+        await waiting
+        self.assertIsNone(blob.descriptor)
+
+    async def test_truncated(self):
+        """Bytes that have left the file are an error, wherever they are looked for."""
+        _, blob = await self.cold()
+        path = next(path for path in self.root.rglob("*") if path.is_file() and path.stat().st_size == self.SIZE)
+        os.truncate(path, PIECE)
+        assert blob.descriptor is not None
+        with self.assertRaises(OSError):
+            pages.bring_in(blob.descriptor, 0, self.SIZE)
+        with self.assertRaises(OSError):
+            await blob.ready(0, self.SIZE)
+
+    async def test_nothing_told(self):
+        """Where the kernel does not tell what it has in memory, all is brought in."""
+        store, blob = await self.cold()
+
+        def unknown(*_: object) -> int:
+            raise OSError(errno.EOPNOTSUPP, "not here")
+
+        self.patch(os, "preadv", unknown)
+        with self.busy_threads(store):
+            waiting = Deferred.fromCoroutine(blob.ready(0, 1))
+            self.assertFalse(waiting.called)
+        await waiting

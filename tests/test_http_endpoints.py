@@ -51,10 +51,15 @@ def content(size: int) -> bytes:
 
 
 class Download:
-    """An application that sends ``size`` bytes, and knows what became of them."""
+    """An application that sends ``size`` bytes, and knows what became of them.
+
+    It has the kernel send them from a file where that is possible.
+    """
 
     def __init__(self, size: int) -> None:
         self.data = content(size)
+        self._file = os.fdopen(os.memfd_create("download"), "wb", buffering=0)
+        self._file.write(self.data)
         self.settled: Deferred[Settlement] = Deferred()
         self.confirmed: Deferred[bool] = Deferred()
         self.known = threading.Event()  # it is settled
@@ -70,11 +75,17 @@ class Download:
         request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % len(self.data)])
         with contextlib.suppress(ClientGone):
             for start in range(0, len(self.data), 65_536):
-                await request.send(self.data[start : start + 65_536])
+                await self._piece(request, start, start + 65_536)
         self.settled.callback(await request.settle())
         self.known.set()
         request.finish()
         self.confirmed.callback(await request.confirmed())
+
+    async def _piece(self, request: Any, start: int, end: int) -> None:
+        if request.takes_files:
+            await request.send_file(self._file.fileno(), start, min(end, len(self.data)) - start)
+        else:
+            await request.send(self.data[start:end])
 
 
 class Held(Download):
@@ -90,13 +101,13 @@ class Held(Download):
 
     async def _send(self, request: Any) -> None:
         request.responseHeaders.setRawHeaders(b"Content-Length", [b"%d" % (len(self.data) * 2)])
-        await request.send(self.data)
+        await self._piece(request, 0, len(self.data))
         while not self.go_on:
             self.acknowledged = request.acknowledged()
             await deferLater(reactor, 0.01)
         with contextlib.suppress(ClientGone):
             for start in range(0, len(self.data), 65_536):
-                await request.send(self.data[start : start + 65_536])
+                await self._piece(request, start, start + 65_536)
                 await deferLater(reactor, 0.01)
         self.settled.callback(await request.settle())
 
@@ -164,7 +175,12 @@ def ended(client: socket.socket) -> bytes:
 
 
 class Endpoint:
-    """What holds on every kind of socket."""
+    """What holds on every kind of socket.
+
+    :ivar zero_copy: whether the kernel is to send files where it can.
+    """
+
+    zero_copy = False
 
     def endpoint(self) -> IStreamServerEndpoint:
         raise NotImplementedError
@@ -175,7 +191,7 @@ class Endpoint:
 
     async def serve(self, handler: Callable[[Any], Any]) -> Service:
         """Serve ``handler`` until the test is over."""
-        service = Service(handler, clock=reactor)
+        service = Service(handler, clock=reactor, zero_copy=self.zero_copy)
         self.port: Any = await self.endpoint().listen(service.factory)
         case: Any = self
         case.addCleanup(lambda: Deferred.fromCoroutine(service.factory.drain(0)))
@@ -592,6 +608,12 @@ class TCPTests(EndpointContract, HalfCloseContract, TestCase):
         self.assertFalse((await download.settled).complete)
 
 
+class SendfileTCPTests(TCPTests):
+    """Over TCP, with bytes that the kernel takes from a file."""
+
+    zero_copy = True
+
+
 class UNIXTests(EndpointContract, HalfCloseContract, TestCase):
     """Over a UNIX socket."""
 
@@ -610,6 +632,12 @@ class UNIXTests(EndpointContract, HalfCloseContract, TestCase):
         client.settimeout(PATIENCE)
         client.connect(self.path)
         return client
+
+
+class SendfileUNIXTests(UNIXTests):
+    """Over a UNIX socket, with bytes that the kernel takes from a file."""
+
+    zero_copy = True
 
 
 def certificate() -> tls.CertificateOptions:
@@ -638,6 +666,7 @@ class TLSTests(EndpointContract, TestCase):
     """Over TLS, to clients that offer protocols."""
 
     timeout = 60
+    zero_copy = True  # which is of no use here
     offered = ("h2", "http/1.1")
 
     def endpoint(self) -> IStreamServerEndpoint:

@@ -23,15 +23,38 @@ def transfer(*, id: str = "t", reserved: int = 10, length: int = 100) -> Transfe
     return Transfer(id=id, claim="c", first=0, length=length, reserved=reserved)
 
 
+class FileRecipient(Recipient):
+    """A recipient to whom the kernel can send files.
+
+    :ivar files: the pieces that were sent so: descriptor, first byte, length.
+    """
+
+    takes_files = True
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.files: list[tuple[int, int, int]] = []
+
+    async def send_file(self, file: int, first: int, length: int) -> None:
+        """See FileSending; what is sent are zeros."""
+        self.files.append((file, first, length))
+        await self.send(bytes(length))
+
+
 class SendingTests(SynchronousTestCase):
     """One transfer, and the answer that it fills."""
 
     def setUp(self) -> None:
-        self.recipient = Recipient()
+        self.recipient: Any = Recipient()
         #: What comes of asking for more, in turn; and how much had been sent when it was asked for.
         self.reservations: list[Transfer | Exception | None] = []
         self.asked: list[int] = []
         self.sending = Sending(transfer(), self.recipient, self.reserve)
+
+    def sending_files(self) -> Sending:
+        """Return a transfer to a recipient that takes files."""
+        self.recipient = FileRecipient()
+        return Sending(transfer(), self.recipient, self.reserve)
 
     async def reserve(self, whole: bool) -> Transfer | None:
         """Reserve more, or not."""
@@ -51,6 +74,54 @@ class SendingTests(SynchronousTestCase):
         for _ in range(2):
             self.successResultOf(self.begun(self.sending.send(b"12345")))
         self.assertEqual((b"1234512345", []), (bytes(self.recipient.received), self.asked))
+
+    def test_files(self):
+        """It takes files where its recipient does."""
+        self.assertFalse(self.sending.takes_files)
+        self.assertTrue(self.sending_files().takes_files)
+        with self.assertRaises(TypeError):
+            self.failureResultOf(self.begun(self.sending.send_file(3, 0, 5))).raiseException()
+
+    def test_file_ahead(self):
+        """Of a file, too, nothing is sent that is not reserved; what comes next is reserved while that is sent."""
+        sending = self.sending_files()
+        self.reservations = [transfer(reserved=50), transfer(reserved=90), transfer(reserved=100)]
+        self.successResultOf(self.begun(sending.send_file(3, 1000, 30)))
+        self.successResultOf(self.begun(sending.send_file(3, 1030, 70)))
+        pieces = [(1000, 10), (1010, 20), (1030, 20), (1050, 40), (1090, 10)]
+        self.assertEqual([(3, *piece) for piece in pieces], self.recipient.files)
+        self.assertEqual([0, 10, 50], self.asked)
+
+    def test_file_one_ahead(self):
+        """No more than one stride is reserved ahead."""
+        sending = self.sending_files()
+        self.reservations = [transfer(reserved=20)]
+        for first in range(5):
+            self.successResultOf(self.begun(sending.send_file(3, first, 1)))
+        self.assertEqual([0], self.asked)
+
+    def test_file_refused(self):
+        """When no more may be sent, what is reserved still is; then it is broken off."""
+        sending = self.sending_files()
+        self.reservations = [None]
+        self.failureResultOf(self.begun(sending.send_file(3, 0, 30)), ClientGone)
+        self.assertEqual(([(3, 0, 10)], True), (self.recipient.files, self.recipient.aborted))
+
+    def test_file_unavailable(self):
+        """When the records are away, what is reserved still is sent; then it says so."""
+        sending = self.sending_files()
+        self.reservations = [Unavailable("away")]
+        self.failureResultOf(self.begun(sending.send_file(3, 0, 30)), Unavailable)
+        self.assertEqual([(3, 0, 10)], self.recipient.files)
+
+    def test_file_nobody_asks(self):
+        """What comes of a reservation ahead interests nobody when the recipient has left."""
+        sending = self.sending_files()
+        self.recipient.leave()
+        self.reservations = [Unavailable("away")]
+        self.failureResultOf(self.begun(sending.send_file(3, 0, 30)), ClientGone)
+        self.successResultOf(self.begun(sending.settle()))
+        self.assertEqual(10, sending.given.sent)
 
     def test_more(self):
         """Beyond that more is reserved before it is sent, and a piece is cut where that ends."""
@@ -119,7 +190,7 @@ class SendingTests(SynchronousTestCase):
     def test_abort_once(self):
         """It is broken off once, whoever wants it."""
         aborts: list[None] = []
-        self.recipient.abort = lambda: aborts.append(None)  # type: ignore[method-assign]
+        self.recipient.abort = lambda: aborts.append(None)
         for _ in range(3):
             self.sending.abort()
         self.assertEqual(1, len(aborts))

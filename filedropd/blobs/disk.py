@@ -19,6 +19,7 @@ from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
+from filedropd.blobs import pages
 from filedropd.blobs.journal import CLOSED, IncomingFile, Journal
 from filedropd.blobs.system import SystemCalls
 from filedropd.deferreds import Gathering, background, in_thread, shielded
@@ -221,16 +222,27 @@ class DiskBlob:
         self.size = os.fstat(self._fd).st_size
         self._head = os.pread(self._fd, HEAD, 0)
 
+    @property
+    def descriptor(self) -> int | None:
+        """The file's descriptor; ``None`` once it is closed."""
+        return None if self._closed else self._fd
+
+    async def ready(self, first: int, length: int) -> None:
+        """Return when these bytes are in the kernel's memory: at once where they are, after a trip to a thread where not."""
+        self._check(first, length)
+        if length and self._fd is not None and not pages.resident(self._fd, first, length):
+            await shielded(self._using(self._bring_in, first, length))
+
+    def _bring_in(self, first: int, length: int) -> None:
+        pages.bring_in(self._open_fd(), first, length)
+
     async def read(self, first: int, length: int) -> AsyncGenerator[bytes, None]:
         """Iterate over ``length`` bytes from ``first``; the next piece is read while one is consumed.
 
         It may be left at any point: nothing is waited for then, and nothing is left behind.
         """
-        if first < 0 or length < 0:
-            raise ValueError("a range of bytes is not negative")
+        self._check(first, length)
         end = first + length
-        if end > self.size or self._closed:
-            raise OSError(errno.EIO, "the range ends behind the file" if end > self.size else "the blob is closed")
         # Many downloads are one piece that starts at 0. Who reads on has no more use for the head.
         head, self._head = self._head, b""
         piece = head[first:end]
@@ -250,21 +262,32 @@ class DiskBlob:
             if ahead is not None:
                 ahead.addErrback(lambda _: None)
 
+    def _check(self, first: int, length: int) -> None:
+        """Return if these bytes are in the file, and it is open."""
+        if first < 0 or length < 0:
+            raise ValueError("a range of bytes is not negative")
+        if first + length > self.size or self._closed:
+            raise OSError(errno.EIO, "the blob is closed" if self._closed else "the range ends behind the file")
+
     def _fetch(self, first: int, end: int) -> Deferred[bytes] | None:
         if first == end:
             return None
         return shielded(self._using(self._pread, first, min(PIECE, end - first)))
 
     def _pread(self, first: int, length: int) -> bytes:
-        if self._fd is None:
-            raise OSError(errno.EBADF, "the blob is closed")
-        data = os.pread(self._fd, length, first)
+        file = self._open_fd()
+        data = os.pread(file, length, first)
         while len(data) < length:
-            more = os.pread(self._fd, length - len(data), first + len(data))
+            more = os.pread(file, length - len(data), first + len(data))
             if not more:
-                raise OSError(errno.EIO, "the file ends too early")
+                raise pages.too_short()
             data += more
         return data
+
+    def _open_fd(self) -> int:
+        if self._fd is None:
+            raise OSError(errno.EBADF, "the blob is closed")
+        return self._fd
 
     def close(self) -> None:
         """Close the file, once no thread reads it any more. A second call does nothing."""

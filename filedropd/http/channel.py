@@ -31,6 +31,8 @@ from filedropd.http.request import Request
 from filedropd.http.splicing import LEAST, Splicing, spliceable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from twisted.internet.interfaces import IDelayedCall, IProducer
 
     from filedropd.http.interfaces import Server
@@ -76,6 +78,7 @@ class Channel(Protocol):
             stall=self.http.timeouts.stall,
             stalled=self._break_off,
             ending=self._about_to_end,
+            shares=self.http.shares,
         )
         self._answers = Answers(self._clock, self._output, stall=self.http.timeouts.stall, abort=self._break_off)
         self._closing = Closing(self._clock, self._transport, self._output, closed=self._answers.closed_by_us)
@@ -412,6 +415,15 @@ class Channel(Protocol):
     def settling(self) -> Settling:
         """Watch what becomes of the body whose head was just written."""
         return self._answers.body_begins()
+
+    @property
+    def takes_files(self) -> bool:
+        """Whether :meth:`send_file` can be used: the kernel can do that here, and is to."""
+        return self.http.zero_copy and self._output.takes_files
+
+    async def send_file(self, file: int, first: int, length: int, sent: Callable[[int], None]) -> None:
+        """See :meth:`Output.send_file`."""
+        await self._output.send_file(file, first, length, sent)
 
     async def writable(self) -> None:
         """See :meth:`Output.writable`."""

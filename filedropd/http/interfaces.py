@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from filedropd.http.head import Head, Limits
     from filedropd.http.pipes import Pipes
     from filedropd.http.request import Request
+    from filedropd.http.sendfile import Shares
     from filedropd.http.settling import Settling
     from filedropd.http.turns import Turns
 
@@ -70,6 +71,13 @@ class Connection(Protocol):
     def settling(self) -> Settling:
         """Watch what becomes of the body whose head was just written."""
 
+    @property
+    def takes_files(self) -> bool:
+        """Whether the kernel can, and is to, send files on it."""
+
+    async def send_file(self, file: int, first: int, length: int, sent: Callable[[int], None]) -> None:
+        """Send a part of a file, as :meth:`filedropd.http.output.Output.send_file` does."""
+
     async def writable(self) -> None:
         """Return when more may be written.
 
@@ -90,9 +98,10 @@ class Server(Protocol):
     """What all connections share.
 
     :ivar resource: answers the requests.
-    :ivar turns: makes the calls that fall due for many connections at once.
     :ivar zero_copy: whether bytes may go past Python between a socket and a file.
+    :ivar turns: makes the calls that fall due for many connections at once.
     :ivar pipes: through which they come in.
+    :ivar shares: says how much of a file each connection may be sent at a time.
     :ivar refusal: what to answer to an exception.
     :ivar hot: returns the answer to a request without a body that needs nothing to be asked; most often ``None``.
     :ivar answered: told of each request when its answer is over, however it ended.
@@ -104,9 +113,10 @@ class Server(Protocol):
     clock: IReactorTime
     limits: Limits
     timeouts: Timeouts
-    turns: Turns
     zero_copy: bool
+    turns: Turns
     pipes: Pipes
+    shares: Shares
     refusal: Callable[[Exception], Refusal]
     hot: Callable[[Head], Prepared | None]
     answered: Callable[[Request], None]

@@ -14,6 +14,7 @@ from filedropd.errors import ClientGone
 from filedropd.http.acknowledgement import Acknowledgements
 from filedropd.http.deadline import Deadline
 from filedropd.http.records import buffered
+from filedropd.http.sendfile import FileSender, Shares, takes_files
 
 #: Bytes read at once, and bytes written that wait for the kernel before we are paused.
 BUFFER: Final = 256 * 1024
@@ -26,10 +27,12 @@ class Output:
     """Writes to ``transport``, for which it is the producer.
 
     :param stall: seconds after which a client that takes nothing is given up.
-    :param stalled: called then.
+    :param stalled: called then, and when the kernel says that nobody is there: it breaks the connection off.
     :param ending: called when the connection is about to be lost and the socket is still there to be asked.
+    :param shares: says how much of a file may be sent at a time.
 
     :ivar secure: the transport is TLS's.
+    :ivar takes_files: :meth:`send_file` can be used.
     :ivar acknowledgements: what the client's machine has.
     """
 
@@ -41,18 +44,22 @@ class Output:
         stall: float,
         stalled: Callable[[], None],
         ending: Callable[[], None],
+        shares: Shares | None = None,
     ) -> None:
         self._transport = transport
         self._clock = clock
         self._stall = stall
         self._stalled = stalled
         self._ending = ending
+        self._shares = shares or Shares()
         self._paused = False
         self._lost = False
         self._waiter: Deferred[None] | None = None
         self._deadline = Deadline(clock)
-        self._progress = (0, 0.0)
+        self._progress = ((0, 0), 0.0)
+        self._of_files = 0  # bytes that the kernel took from files
         self.secure = ISSLTransport.providedBy(transport)
+        self.takes_files = takes_files(transport)
         # The transport on the socket itself: what TLS wraps.
         self._lower = transport.transport if self.secure else transport
         # Twisted reads pieces of this size, and pauses us when it holds more than this to write.
@@ -116,6 +123,50 @@ class Output:
             raise ClientGone
         self._lower.unregisterProducer()
         self._transport.registerProducer(self, True)
+
+    async def send_file(self, file: int, first: int, length: int, sent: Callable[[int], None]) -> None:
+        """Send ``length`` bytes of ``file``, a descriptor, from ``first`` on, behind all that was written.
+
+        Returns when the kernel has taken them; cancelled, it takes no more.
+
+        :param sent: called with the number of bytes that the kernel has taken, as soon as it has.
+        :raises ClientGone: the connection is lost.
+        :raises OSError: the file cannot be read, or ends too early.
+        """
+        if self._lost:
+            raise ClientGone
+
+        def taken(octets: int) -> None:
+            self.acknowledgements.written += octets
+            self._of_files += octets
+            sent(octets)
+
+        sender = FileSender(
+            self._transport,
+            file,
+            first,
+            length,
+            shares=self._shares,
+            taken=taken,
+            done=self.resumeProducing,
+            ending=self._ending,
+        )
+        self._watch()
+        self.lend(sender, streaming=False)
+        try:
+            with self._shares:
+                await self._wait()
+        finally:
+            sender.stop()
+            self._deadline.clear()
+            if not sender.dropped:
+                self.take_back()
+        if sender.lost:
+            self._stalled()  # Twisted would not see it: nothing is left that it could write
+        if sender.error is not None:
+            raise sender.error
+        if sender.left:
+            raise ClientGone
 
     def read_at_once(self, octets: int) -> None:
         """Let one read of the transport bring so many bytes at most."""
@@ -185,11 +236,15 @@ class Output:
     # A client that takes nothing.
 
     def _watch(self) -> None:
-        self._progress = (self.acknowledgements.progress(), self._clock.seconds())
+        self._progress = (self._taken(), self._clock.seconds())
         self._deadline.set(self._stall / _LOOKS, self._look)
 
+    def _taken(self) -> tuple[int, int]:
+        """Return what changes whenever the client's machine has taken something, or the kernel something of a file."""
+        return self.acknowledgements.progress(), self._of_files
+
     def _look(self) -> None:
-        now, progress = self._clock.seconds(), self.acknowledgements.progress()
+        now, progress = self._clock.seconds(), self._taken()
         if progress != self._progress[0]:
             self._progress = (progress, now)
         elif now - self._progress[1] >= self._stall:

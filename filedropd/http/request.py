@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 class Request(server.Request):
     """One request and its answer.
 
-    Beyond ``twisted.web.server.Request`` it has a :attr:`body` that streams, :meth:`send` with
-    back-pressure, :meth:`settle`, :meth:`acknowledged`, :meth:`confirmed` and :meth:`abort`.  ``content`` is not used: nothing is buffered.
+    Beyond ``twisted.web.server.Request`` it has a :attr:`body` that streams, :meth:`send` and
+    :meth:`send_file` with back-pressure, :meth:`settle`, :meth:`acknowledged`, :meth:`confirmed` and :meth:`abort`.  ``content`` is not used: nothing is buffered.
 
     :ivar head: the request as it was read, before ``twisted.web`` made its own of it.
     :ivar body: what follows the head.
@@ -120,6 +120,33 @@ class Request(server.Request):
             settling.sending(len(data))
             self.write(data)
         await channel.writable()
+
+    @property
+    def takes_files(self) -> bool:
+        """Whether :meth:`send_file` can be used for the body. The head is ready."""
+        channel: Any = self.channel
+        if self._disconnected or channel is None or self.method == b"HEAD":
+            return False
+        return bool(channel.takes_files) and self.responseHeaders.hasHeader(b"Content-Length")
+
+    async def send_file(self, file: int, first: int, length: int) -> None:
+        """Let the kernel send a piece of the body: ``length`` bytes of ``file``, a descriptor, from ``first`` on.
+
+        They should be in memory (the kernel's, where it keeps what was read of files): nothing else is
+        done while it reads them from a disk.  Returns when the kernel has taken all.
+
+        :raises ClientGone: the connection is lost.
+        :raises OSError: the file cannot be read, or ends too early; the connection is to be aborted.
+        """
+        channel = self._live()
+        settling = self._begin_body(channel)
+
+        def sent(octets: int) -> None:
+            settling.sending(octets)
+            self.sentLength += octets
+
+        if length:
+            await channel.send_file(file, first, length, sent)
 
     async def push(self, data: bytes) -> None:
         """Write a piece of an answer that has no end yet; returns when the next one may be written.

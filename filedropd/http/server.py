@@ -16,6 +16,7 @@ from filedropd.http.head import Head, Limits
 from filedropd.http.interfaces import Closable, Connection, Prepared, Refusal, Timeouts
 from filedropd.http.pipes import Pipes
 from filedropd.http.request import Request
+from filedropd.http.sendfile import Shares
 from filedropd.http.surplus import Refused, Surplus
 from filedropd.http.turns import Turns
 
@@ -62,12 +63,13 @@ class HTTPFactory(Factory):
         self.limits = limits or Limits()
         self.timeouts = timeouts or Timeouts()
         self.hot = hot
+        self.zero_copy = zero_copy
         self.answered = answered
         self.answered_at_once = answered_at_once
         self.refused = refused
         self.turns = Turns(clock)
-        self.zero_copy = zero_copy
         self.pipes = Pipes()
+        self.shares = Shares()
         self._max_connections = max_connections
         self._connections: set[Closable] = set()
         self._draining = False

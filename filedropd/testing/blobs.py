@@ -92,11 +92,18 @@ class MemoryIncomingBlob:
 class MemoryBlob:
     """Bytes in memory, open for reading."""
 
+    descriptor: int | None = None
+
     def __init__(self, store: MemoryBlobs, data: bytes) -> None:
         self.size = len(data)
         self._store = store
         self._data: bytes | None = data
         store.open_blobs += 1
+
+    async def ready(self, first: int, length: int) -> None:
+        """Return: they are in memory."""
+        self._store.faults.check("ready")
+        self._held(first, length)
 
     async def read(self, first: int, length: int) -> AsyncGenerator[bytes, None]:
         """Iterate over ``length`` bytes from ``first``; a fault for ``read`` comes before a piece."""
@@ -104,9 +111,13 @@ class MemoryBlob:
             raise ValueError("a range of bytes is not negative")
         for start in range(first, first + length, _PIECE):
             self._store.faults.check("read")
-            if self._data is None or first + length > self.size:
-                raise OSError(errno.EIO, "the blob is closed, or ends too early")
-            yield self._data[start : min(start + _PIECE, first + length)]
+            yield self._held(first, length)[start : min(start + _PIECE, first + length)]
+
+    def _held(self, first: int, length: int) -> bytes:
+        """Return all bytes, if these are among them."""
+        if self._data is None or first + length > self.size:
+            raise OSError(errno.EIO, "the blob is closed, or ends too early")
+        return self._data
 
     def close(self) -> None:
         """Give back the bytes."""

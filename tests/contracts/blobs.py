@@ -314,6 +314,28 @@ class BlobsContract(_Base):
         with self.assertRaises(OSError):
             await collected(blob, 3, 3)
 
+    async def test_ready(self):
+        """Of bytes that are there it can be waited until they can be had; a descriptor, where there is one, has them."""
+        store = await self.make_store()
+        data = content(9 * PIECE + 3)
+        blob = await store.open(await kept(store, data))
+        self.addCleanup(blob.close)
+        for first, length in ((0, len(data)), (0, 0), (1, 1), (len(data) - 1, 1), (len(data), 0), (PIECE, 8 * PIECE)):
+            await blob.ready(first, length)
+            if blob.descriptor is not None:
+                self.assertEqual(data[first : first + length], os.pread(blob.descriptor, length, first))
+
+    async def test_never_ready(self):
+        """Bytes behind the end, and those of a closed blob, never can."""
+        store = await self.make_store()
+        blob = await store.open(await kept(store, b"12345"))
+        with self.assertRaises(OSError):
+            await blob.ready(3, 3)
+        blob.close()
+        with self.assertRaises(OSError):
+            await blob.ready(0, 5)
+        self.assertIsNone(blob.descriptor)
+
     async def test_two_readers(self):
         """Two readers of one open blob do not disturb each other."""
         store = await self.make_store()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
@@ -50,6 +50,10 @@ class DeliveryContract(_Base):
         await incoming.publish()
         return await self.store.open(incoming.blob)
 
+    def recipient(self, **options: Any) -> Recipient:
+        """Return a recipient; for the options see its class."""
+        return Recipient(**options)
+
     async def unreadable(self, data: bytes) -> IBlob:
         """Return a blob that says that it holds ``data``, and whose bytes cannot be read."""
         blob = await self.blob(data)
@@ -70,67 +74,67 @@ class DeliveryContract(_Base):
 
     async def test_whole(self):
         """All bytes arrive, in order, and that is the outcome."""
-        recipient = Recipient()
+        recipient = self.recipient()
         self.assertEqual(arrived(SIZE), await self.deliver(recipient))
         self.assertEqual(content(), bytes(recipient.received))
 
     async def test_ranges(self):
         """Of a range those bytes arrive, and no others."""
         for first, length in ((0, 1), (SIZE - 1, 1), (1, SIZE - 1), (PIECE - 1, 2), (PIECE, PIECE), (7, 2 * PIECE)):
-            recipient = Recipient()
+            recipient = self.recipient()
             self.assertEqual(arrived(length), await self.deliver(recipient, first, length), (first, length))
             self.assertEqual(content()[first : first + length], bytes(recipient.received), (first, length))
 
     async def test_nothing(self):
         """Of no bytes none are sent, and what becomes of the head alone is the outcome."""
-        recipient = Recipient()
+        recipient = self.recipient()
         self.assertEqual(arrived(0), await self.deliver(recipient, 0, 0))
         self.assertEqual((b"", True), (bytes(recipient.received), recipient.settling))
 
     async def test_left(self):
         """A recipient that leaves in the middle is an outcome and no error: what he acknowledged, not complete."""
         for broken_at in (0, 1, PIECE - 1, PIECE, SIZE - 1):
-            outcome = await self.deliver(Recipient(breaks_at=broken_at, acknowledged=broken_at))
+            outcome = await self.deliver(self.recipient(breaks_at=broken_at, acknowledged=broken_at))
             self.assertEqual(Outcome(acknowledged=broken_at, sent=broken_at, complete=False), outcome)
 
     async def test_left_unread(self):
         """Sent is not acknowledged, and both are the outcome."""
-        outcome = await self.deliver(Recipient(breaks_at=PIECE + 5, acknowledged=10))
+        outcome = await self.deliver(self.recipient(breaks_at=PIECE + 5, acknowledged=10))
         self.assertEqual(Outcome(acknowledged=10, sent=PIECE + 5, complete=False), outcome)
 
     async def test_never_begun(self):
         """That not even the head has left is the outcome of a recipient that was gone before."""
-        recipient = Recipient(breaks_at=0)
+        recipient = self.recipient(breaks_at=0)
         recipient.outcome = Settlement(acknowledged=0, sent=0, begun=False, complete=False)
         self.assertEqual(NOTHING_SENT, await self.deliver(recipient))
 
     async def test_quiet(self):
         """That it settled by quiet alone is the outcome."""
-        outcome = await self.deliver(Recipient(quiet=True))
+        outcome = await self.deliver(self.recipient(quiet=True))
         self.assertEqual(Outcome(acknowledged=SIZE, sent=SIZE, complete=True, quiet=True), outcome)
 
     async def test_nothing_after(self):
         """To a recipient that has left nothing more is sent."""
-        recipient = Recipient(breaks_at=PIECE - 1)
+        recipient = self.recipient(breaks_at=PIECE - 1)
         await self.deliver(recipient)
         self.assertEqual(PIECE - 1, len(recipient.received))
         self.assertEqual(0, recipient.late)
 
     async def test_part_is_not_all(self):
         """What was broken off is not complete, although all that was sent of it has arrived."""
-        recipient = Recipient(breaks_at=PIECE)
+        recipient = self.recipient(breaks_at=PIECE)
         recipient.outcome = Settlement(acknowledged=PIECE, sent=PIECE, begun=True, complete=True, quiet=True)
         self.assertEqual(Outcome(acknowledged=PIECE, sent=PIECE, complete=False), await self.deliver(recipient))
 
     async def test_sent_is_not_settled(self):
         """All was sent, and it is known that it did not arrive: that is the outcome."""
-        recipient = Recipient()
+        recipient = self.recipient()
         recipient.outcome = Settlement(acknowledged=99, sent=100, begun=True, complete=False)
         self.assertEqual(Outcome(acknowledged=99, sent=100, complete=False), await self.deliver(recipient))
 
     async def test_waits_for_the_outcome(self):
         """It ends when it is known what became of the bytes, and not before."""
-        recipient = Recipient().hold_settle()
+        recipient = self.recipient().hold_settle()
         delivered = Deferred.fromCoroutine(self.deliver(recipient))
         while not recipient.settling:
             self.assertFalse(delivered.called)
@@ -141,7 +145,7 @@ class DeliveryContract(_Base):
 
     async def test_back_pressure(self):
         """A piece is sent when the one before was taken."""
-        recipient = Recipient().hold_sends()
+        recipient = self.recipient().hold_sends()
         delivered = Deferred.fromCoroutine(self.deliver(recipient))
         await self.turn()
         self.assertEqual((0, False), (recipient.sends, delivered.called))
@@ -151,7 +155,7 @@ class DeliveryContract(_Base):
 
     async def test_unreadable(self):
         """That the bytes cannot be read comes out, and is never settled as if it were an end."""
-        recipient = Recipient()
+        recipient = self.recipient()
         blob = await self.unreadable(content())
         with self.assertRaises(OSError):
             await (await self.make()).deliver(blob, 0, SIZE, recipient)
@@ -163,19 +167,19 @@ class DeliveryContract(_Base):
         blob = await self.blob(content())
         delivery = await self.make()
         for _ in range(2):
-            self.assertEqual(arrived(SIZE), await delivery.deliver(blob, 0, SIZE, Recipient()))
+            self.assertEqual(arrived(SIZE), await delivery.deliver(blob, 0, SIZE, self.recipient()))
         blob.close()
 
     async def test_cancelled(self):
         """Cancelled while a piece is out, it ends at once and leaves the blob usable."""
         blob = await self.blob(content())
         delivery = await self.make()
-        delivered = Deferred.fromCoroutine(delivery.deliver(blob, 0, SIZE, Recipient().hold_sends()))
+        delivered = Deferred.fromCoroutine(delivery.deliver(blob, 0, SIZE, self.recipient().hold_sends()))
         await self.turn()
         delivered.cancel()
         with self.assertRaises(CancelledError):
             await delivered
-        self.assertEqual(arrived(SIZE), await delivery.deliver(blob, 0, SIZE, Recipient()))
+        self.assertEqual(arrived(SIZE), await delivery.deliver(blob, 0, SIZE, self.recipient()))
         blob.close()
 
     async def turn(self) -> None:

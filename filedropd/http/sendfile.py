@@ -1,0 +1,156 @@
+"""Bytes of a file that the kernel moves to a socket by itself: ``sendfile(2)``.
+
+They come behind all that was written before, and what the kernel takes is counted at once, so that at
+any moment it is known what may have left.  One call moves a bounded piece (:class:`Shares`); then it is
+the others' turn.  The pages must be in memory: a call that waits for a disk holds up everybody.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from typing import Any, Final
+
+from twisted.internet.interfaces import IPullProducer, ISSLTransport
+from zope.interface import implementer
+
+#: Bytes that all connections together are sent in one turn of the reactor: a millisecond's work.
+TURN: Final = 2 * 1024 * 1024
+#: Bytes that each is sent in it however many there are; less costs more than it is worth.
+LEAST: Final = 256 * 1024
+
+# What the socket says of a connection that is lost; anything else is about the file.
+_LOST: Final = frozenset(
+    {
+        errno.EPIPE,
+        errno.ECONNRESET,
+        errno.ECONNABORTED,
+        errno.ENOTCONN,
+        errno.ETIMEDOUT,
+        errno.EHOSTUNREACH,
+        errno.EHOSTDOWN,
+        errno.ENETUNREACH,
+        errno.ENETDOWN,
+        errno.ENETRESET,
+    }
+)
+_LATER: Final = frozenset({errno.EAGAIN, errno.ENOBUFS})
+
+
+def takes_files(transport: Any) -> bool:
+    """Tell whether the kernel can send files on ``transport``: it is a socket's, and what is written to it goes out as it is."""
+    if ISSLTransport.providedBy(transport):
+        return False
+    get_handle = getattr(transport, "getHandle", None)
+    return get_handle is not None and isinstance(get_handle(), socket.socket)
+
+
+class Shares:
+    """How much each of those who send files may in one turn: all of it, where there is nobody else.
+
+    As a context manager it counts one who does.
+    """
+
+    def __init__(self) -> None:
+        self._senders = 0
+
+    def __enter__(self) -> None:
+        self._senders += 1
+
+    def __exit__(self, *exc: object) -> None:
+        self._senders -= 1
+
+    @property
+    def share(self) -> int:
+        """Bytes."""
+        return max(LEAST, TURN // max(1, self._senders))
+
+
+@implementer(IPullProducer)
+class FileSender:
+    """Sends ``length`` bytes of ``file``, a descriptor, from ``first`` on, once it is the producer of ``transport``.
+
+    :param shares: says how much at a time.
+    :param taken: called with the number of bytes that the kernel has just taken.
+    :param done: called when all is sent, or no more will be.
+    :param ending: called when the connection is about to be lost and the socket is still there to be asked.
+
+    :ivar left: bytes that the kernel has not taken.
+    :ivar dropped: the connection is lost, and the transport has no producer any more.
+    :ivar lost: the kernel says that there is no connection any more.
+    :ivar error: why the file cannot be read.
+    """
+
+    def __init__(
+        self,
+        transport: Any,
+        file: int,
+        first: int,
+        length: int,
+        *,
+        shares: Shares,
+        taken: Callable[[int], None],
+        done: Callable[[], None],
+        ending: Callable[[], None],
+    ) -> None:
+        self._transport = transport
+        self._socket: int = transport.fileno()
+        self._file = file
+        self._first = first
+        self._shares = shares
+        self._taken = taken
+        self._done = done
+        self._ending = ending
+        self._registered = self._stopped = False
+        self.left = length
+        self.dropped = self.lost = False
+        self.error: OSError | None = None
+
+    def stop(self) -> None:
+        """Send no more: neither descriptor is touched again."""
+        self._stopped = True
+
+    # IPullProducer
+
+    def resumeProducing(self) -> None:
+        """Send a piece. The first call comes with the registration, when others may have their turn first."""
+        if self._registered and not self._stopped:
+            self._send()
+        self._registered = True
+        if not self._stopped:
+            self._transport.startWriting()
+
+    def stopProducing(self) -> None:
+        """The connection is about to be lost."""
+        self.stop()
+        self.dropped = True
+        self._ending()
+
+    def _send(self) -> None:
+        try:
+            octets = os.sendfile(self._socket, self._file, self._first, min(self._shares.share, self.left))
+            if not octets:
+                raise OSError(errno.EIO, "the file ends too early")  # noqa: TRY301 - as the kernel tells of it elsewhere
+        except OSError as error:
+            self._failed(error)
+            return
+        self._first += octets
+        self.left -= octets
+        self._taken(octets)
+        if not self.left:
+            self._end()
+
+    def _failed(self, error: OSError) -> None:
+        if error.errno in _LATER:
+            return
+        if error.errno in _LOST:
+            self.lost = True
+        else:
+            self.error = error
+        self._end()
+
+    def _end(self) -> None:
+        self.stop()
+        self._done()
