@@ -130,8 +130,7 @@ class Ours:
     def revoke(self) -> None:
         """Take the file back, and wait until its bytes are deleted."""
         link, token = urlsplit(self._told["url"]).path, self._told["owner_token"]
-        request = f"DELETE {link} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n"
-        wire.ask(self._daemon.port, request.encode("ascii"))
+        wire.ask(self._daemon.port, wire.delete(link, token))
         self.swept()
 
     def swept(self) -> None:

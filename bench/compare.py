@@ -23,7 +23,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from bench import bulk, report, small
+from bench import bulk, crowds, report, small
 from bench.sides import Given
 from filedropd.config import parse_size
 
@@ -35,6 +35,9 @@ ROWS: Final[Mapping[str, Row]] = {
     "download": bulk.download,
     "gone": small.gone,
     "drops": small.drops,
+    "memory": crowds.memory,
+    "latency": crowds.latency,
+    "idle": crowds.idle,
 }
 _ALIASES: Final = {"upload": ["raw", "form"], "all": list(ROWS)} | {
     str(number): [name] for number, name in enumerate(ROWS, 1)

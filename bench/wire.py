@@ -56,17 +56,18 @@ class Took:
     cpu: float
 
 
-def client() -> ProcessPoolExecutor:
-    """Return a process that can be told to run the functions here."""
-    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+def client(processes: int = 1) -> ProcessPoolExecutor:
+    """Return processes that can be told to run the functions here."""
+    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"))
 
 
 # -- requests ----------------------------------------------------------------------------------------
 
 
-def raw_head(path: str, size: int) -> bytes:
-    """Return the head of a PUT of the bytes alone, as ``curl -T`` sends it."""
-    return f"PUT {path} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\nContent-Length: {size}\r\n\r\n".encode("ascii")
+def raw_head(path: str, size: int, *fields: str) -> bytes:
+    """Return the head of a PUT of the bytes alone, as ``curl -T`` sends it, with more header fields."""
+    lines = (f"PUT {path} HTTP/1.1", "Host: localhost", "Accept: */*", f"Content-Length: {size}", *fields, "", "")
+    return "\r\n".join(lines).encode("ascii")
 
 
 def form(path: str, size: int, *, method: str = "PUT", field: str = "file", name: str = "a.bin") -> tuple[bytes, bytes]:
@@ -89,13 +90,18 @@ def get(path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n".encode("ascii")
 
 
+def delete(path: str, token: str) -> bytes:
+    """Return a request that takes a drop back."""
+    return f"DELETE {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\n\r\n".encode("ascii")
+
+
 # -- one transfer ------------------------------------------------------------------------------------
 
 
 def upload(port: int, head: bytes, source: Path, size: int, after: bytes = b"") -> Took:
     """Send ``head``, ``size`` bytes of ``source`` and ``after``; return when it is answered."""
     began, busy = time.perf_counter(), time.process_time()
-    with _connected(port) as connection:
+    with connected(port) as connection:
         connection.sendall(head)
         with source.open("rb") as file:
             offset = 0
@@ -112,7 +118,7 @@ def download(port: int, path: str, after: str | None = None, *, check: bool = Fa
     :param check: whether the body is summed.
     """
     began, busy = time.perf_counter(), time.process_time()
-    with _connected(port) as connection:
+    with connected(port) as connection:
         connection.sendall(get(path))
         answers = [receive(connection, check=check)]
         if after is not None:
@@ -123,7 +129,7 @@ def download(port: int, path: str, after: str | None = None, *, check: bool = Fa
 
 def ask(port: int, request: bytes) -> Answer:
     """Send a small request and return its answer."""
-    with _connected(port) as connection:
+    with connected(port) as connection:
         connection.sendall(request)
         return receive(connection)
 
@@ -179,7 +185,8 @@ def _pieces(connection: socket.socket, left: int) -> list[bytes]:
     return pieces
 
 
-def _connected(port: int) -> socket.socket:
+def connected(port: int) -> socket.socket:
+    """Return a connection that blocks, but not for ever."""
     connection = socket.create_connection(("127.0.0.1", port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     # The kernel's own deadlines: Python's would make the socket one that does not block.
