@@ -79,7 +79,7 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Compare filedropd with others, side by side.")
     add = parser.add_argument
     add("--rows", type=rows, default=list(ROWS), help="which, with commas [all]")
-    add("--runs", type=int, default=5, help="of each side [5]")
+    add("--runs", type=int, default=3, help="of each side [3]")
     add("--size", type=parse_size, default=parse_size("1GiB"), help="of a large file [1GiB]")
     add("--crowd-size", type=parse_size, default=parse_size("128MiB"), help="of each of 100 at once [128MiB]")
     add("--seconds", type=float, default=3.0, help="for which small things are asked for [3]")

@@ -100,9 +100,11 @@ def _refusals(given: Given, name: str, processes: Processes, port: int, paths: S
 def _our_refusals(stack: ExitStack, given: Given) -> list[Side]:
     made = daemon(stack, given)
     processes = Processes([made.pid])
-    gone = [_spent(made.port, FILE_PATH) for _ in range(_LINKS)]
-    unknown = [f"{FILE_PATH}/{_like(gone[0])}" for _ in range(_LINKS)]
-    return [_refusals(given, name, processes, made.port, paths) for name, paths in ((_GONE, gone), (_UNKNOWN, unknown))]
+    gone = [spent(made.port, FILE_PATH) for _ in range(_LINKS)]
+    return [
+        _refusals(given, _GONE, processes, made.port, gone),
+        _refusals(given, _UNKNOWN, processes, made.port, list(map(unknown, gone))),
+    ]
 
 
 def _short_refusals(stack: ExitStack, given: Given) -> list[Side]:
@@ -122,15 +124,14 @@ def _seed_refusals(stack: ExitStack, given: Given, absent: list[str]) -> list[Si
     if seed is None:
         return []
     processes = Processes(seed.pids())
-    gone = [_spent(seed.port, seed.path) for _ in range(_LINKS)]
-    unknown = [f"{seed.path}/{_like(gone[0])}" for _ in range(_LINKS)]
+    gone = [spent(seed.port, seed.path) for _ in range(_LINKS)]
     return [
-        _refusals(given, name, processes, seed.port, paths)
-        for name, paths in ((_SEED_GONE, gone), (_SEED_UNKNOWN, unknown))
+        _refusals(given, _SEED_GONE, processes, seed.port, gone),
+        _refusals(given, _SEED_UNKNOWN, processes, seed.port, list(map(unknown, gone))),
     ]
 
 
-def _spent(port: int, path: str) -> str:
+def spent(port: int, path: str) -> str:
     """Leave a small file and fetch it; returns the path of its link, which is gone."""
     before, after = wire.form(path, _SIZE)
     left = wire.ask(port, before + bytes(_SIZE) + after)
@@ -146,10 +147,10 @@ def _spent(port: int, path: str) -> str:
     return link
 
 
-def _like(path: str) -> str:
-    """Return an id as long as that at the end of ``path``, which nobody was given."""
-    length = len(path.rpartition("/")[2])
-    return secrets.token_hex(length)[:length]
+def unknown(link: str) -> str:
+    """Return a path like that of ``link``, whose id nobody was given."""
+    base, _, known = link.rpartition("/")
+    return f"{base}/{secrets.token_hex(len(known))[: len(known)]}"
 
 
 # -- whole drops -------------------------------------------------------------------------------------
