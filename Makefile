@@ -3,12 +3,13 @@
 # make test    lint, types, import rules and all tests
 # make conformance URL=http://127.0.0.1:8080   hold a one-time file drop to the cases of docs/exactly-once.md
 #              (without URL: a filedropd of its own; ADAPTER= says how a file is left there)
+# make bench   compare with nginx, copyparty and others, within ten minutes (make bench ROW=download ARGS="--runs 3")
 #
 # Both make .venv first. They need Python 3.11 or 3.12, make and git.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help serve stack test lint types imports trial conformance format clean
+.PHONY: help serve stack test lint types imports trial conformance bench format clean
 
 SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
@@ -51,6 +52,9 @@ trial: .venv/installed-test
 conformance: .venv/installed-test
 	$(BIN)/python -m tests.conformance $(if $(URL),--url $(URL)) $(if $(ADAPTER),--adapter $(ADAPTER)) $(ARGS)
 
+bench: .venv/installed-bench
+	$(BIN)/python -m bench.compare $(if $(ROW),--rows $(ROW)) $(ARGS)
+
 format: .venv/installed-test
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
@@ -70,3 +74,7 @@ clean:
 .venv/installed-test: .venv/installed
 	$(INSTALL) --editable '.[test]'
 	@touch $@
+
+.venv/installed-bench: .venv/installed-test
+	@if $(INSTALL) --editable '.[bench]'; then touch $@; \
+	else echo 'What is installed for comparisons only cannot be had here, and is left out.'; fi

@@ -37,6 +37,8 @@ setup(
     ],
     entry_points={"console_scripts": ["filedropd-admin = filedropd.admin:main"]},
     extras_require={
+        # What `make bench` compares with, where it can be had.
+        "bench": ["copyparty>=1.20,<2", "uploadserver>=6,<7"],
         "test": [
             "hypothesis>=6.150",
             "import-linter>=2.5",
