@@ -58,7 +58,7 @@ def machine(given: Given, seconds: float) -> str:
             break
     client = "wrk" if given.wrk else "a client of our own"
     return (
-        f"{time.strftime('%Y-%m-%d')}: {os.cpu_count()} × {processor}, Linux {platform.release()}, "
+        f"{time.strftime('%Y-%m-%d')}: {os.cpu_count()} × {processor}, Linux {platform.release().partition('-')[0]}, "
         f"Python {platform.python_version()}; server and client on the same machine. {given.runs} runs of each side, "
         f"{seconds:.0f} s in all; small things for {given.seconds:g} s over {given.connections} connections by {client}."
     )

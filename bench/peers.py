@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -9,10 +10,13 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final, Self
 
+from bench.usage import Processes
 from tests.servers import Nginx, Server, free_port, scratch
 
 HELLO: Final = Path(__file__).with_name("hello.py")
@@ -40,6 +44,8 @@ _DAV: Final = """
         location /put {{ root {root}; dav_methods PUT; create_full_put_path on; client_body_temp_path {root}/body; }}
 """
 _SEED_URL: Final = re.compile(r"http://127\.0\.0\.1:\d+(/\S*)")
+#: Seconds within which its parts must have ended when they are told to.
+_LEAVE: Final = 10.0
 _SEED_PIDS: Final = ("uwsgi.pid", "celery.pid", "nginx.pid", "redis1.pid", "redis2.pid", "pg/postmaster.pid")
 
 
@@ -190,7 +196,14 @@ class Seedstack:
         return self
 
     def __exit__(self, *exc: object) -> None:
+        started = Processes(self.pids()).all()
         subprocess.run([str(self._up), "stop", str(self._folder)], check=False, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + _LEAVE
+        while (left := [pid for pid in started if Path(f"/proc/{pid}").exists()]) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def pids(self) -> list[int]:

@@ -45,7 +45,7 @@ def gone(given: Given, tell: Tell) -> Comparison:
         sides = _our_refusals(stack, given) + _short_refusals(stack, given) + _seed_refusals(stack, given, absent)
         return Comparison(
             title=f"Answers for gone and unknown ids, {given.connections} connections",
-            note=f"{_LINKS} links in turn, one request at a time on each connection. Each server is one process.",
+            note=f"{_LINKS} links in turn, one request at a time on each connection.",
             unit="answers/s",
             per=(1e5, "100,000"),
             ours=(_GONE, _UNKNOWN),
