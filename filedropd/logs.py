@@ -25,6 +25,7 @@ import signal
 import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final, Literal, TextIO, cast
 
 from twisted.logger import FileLogObserver, ILogObserver, LogEvent, formatEvent
@@ -84,7 +85,7 @@ def as_json(event: LogEvent) -> str:
         "time": _moment(event),
         "level": _level(event),
         "namespace": event.get("log_namespace", ""),
-        "text": formatEvent(event),
+        "text": _text(event),
         "event": event.get("log_format"),
     }
     told |= {
@@ -106,9 +107,20 @@ def one_line(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in joined)
 
 
+def _text(event: LogEvent) -> str:
+    """Return what ``formatEvent`` does; where the format calls nothing, as ours do, in a tenth of its time."""
+    log_format = event.get("log_format")
+    if isinstance(log_format, str) and "(" not in log_format and "log_flattened" not in event:
+        try:
+            return log_format.format_map(event)
+        except Exception:  # noqa: BLE001 - Twisted's words for what cannot be formatted are better
+            return formatEvent(event)
+    return formatEvent(event)
+
+
 def _told(event: LogEvent) -> str:
     failure = event.get("log_failure")
-    return one_line(formatEvent(event) + ("" if failure is None else "\n" + failure.getTraceback()))
+    return one_line(_text(event) + ("" if failure is None else "\n" + failure.getTraceback()))
 
 
 def _moment(event: LogEvent) -> str:
@@ -121,7 +133,12 @@ def _level(event: LogEvent) -> str:
 
 def _place(event: LogEvent) -> str:
     """Return where an event comes from, in short: our modules without our name, of others the package."""
-    first, *rest = one_line(str(event.get("log_namespace", "-"))).split(".")
+    return _short(str(event.get("log_namespace", "-")))
+
+
+@lru_cache(maxsize=256)
+def _short(namespace: str) -> str:
+    first, *rest = one_line(namespace).split(".")
     if first != "filedropd":
         return "-" if first == "log_legacy" else first
     return ".".join(part for part in rest if part == part.lower()) or first

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Final, Self, TypeAlias
 from weakref import WeakKeyDictionary
@@ -56,6 +57,10 @@ _NAME: Final = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++"
 _PAIR: Final = re.compile(rf'[ \t]*+(?:({_NAME})=({_NAME}|"(?:[^"\\]|\\.)*+"))?+[ \t]*+([,;]|\Z)')
 _NAMES_PORT: Final = re.compile(r":[0-9]*\Z")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
+
+
+#: Clients whose addresses are remembered as they are to be written.
+REMEMBERED: Final = 4096
 
 
 @attrs.frozen(kw_only=True)
@@ -124,6 +129,8 @@ class Forwarding:
     def _trusts_peer(self, peer: IAddress) -> bool:
         if isinstance(peer, UNIXAddress):
             return self._trusts_unix
+        if not self._networks:  # most often
+            return False
         address = _peer(peer)
         return address is not None and self._trusts(address)
 
@@ -199,15 +206,22 @@ def forwarded(request: Request) -> bool:
 def peer_address(peer: IAddress) -> str | None:
     """Return the address at the other end of a connection; ``None`` where it has none."""
     address = _peer(peer)
-    return None if address is None else str(address)
+    return None if address is None else _written(address)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _written(address: Address) -> str:
+    return str(address)
 
 
 def _peer(peer: IAddress) -> Address | None:
-    if isinstance(peer, IPv4Peer):
-        return _plain(IPv4Address(peer.host))
-    if isinstance(peer, IPv6Peer):
-        return _plain(IPv6Address(peer.host.partition("%")[0]))
-    return None
+    return _parsed(peer.host) if isinstance(peer, IPv4Peer | IPv6Peer) else None
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _parsed(host: str) -> Address:
+    """Return the address that the kernel writes so; it is asked for several times for each request."""
+    return _plain(IPv6Address(host.partition("%")[0]) if ":" in host else IPv4Address(host))
 
 
 def _plain(address: Address) -> Address:

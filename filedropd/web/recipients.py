@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Final
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from werkzeug.http import dump_cookie
 from filedropd.http.request import Request
 from filedropd.tokens import Token
 from filedropd.web.fields import accepts
-from filedropd.web.forwarding import NOBODY, Forwarding
+from filedropd.web.forwarding import NOBODY, REMEMBERED, Forwarding
 from filedropd.web.previewers import previewer
 
 #: The header field, the query parameter and the cookie in which a claim's token is shown.
@@ -85,6 +86,7 @@ def address(request: Request, forwarding: Forwarding = NOBODY) -> str | None:
     return None if text is None else _place(text)
 
 
+@lru_cache(maxsize=REMEMBERED)
 def _place(text: str) -> str:
     found = ip_address(text)
     return str(IPv6Network((found, 64), strict=False)) if isinstance(found, IPv6Address) else text
