@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
+from filedropd.deferreds import background
 from filedropd.errors import Gone, NotFound
 from filedropd.model import Drop
 from filedropd.tokens import Token
@@ -22,6 +23,16 @@ _NEVER: Final = b"never"
 def remembered(verdict: bytes) -> NotFound | Gone:
     """Return what somebody is told who asks for a link of which ``verdict`` is remembered."""
     return NotFound() if verdict == _NEVER else Gone(verdict.decode("ascii"))
+
+
+def remembering(cache: ICache) -> Callable[[Drop], None]:
+    """Return what notes in ``cache``, which is in this process's memory, that a drop is gone, as soon as it is."""
+
+    def changed(drop: Drop) -> None:
+        if drop.finished and drop.reason is not None:
+            background(cache.set(drop.key, drop.reason.value.encode("ascii"), CACHE_GONE), "remembering what is gone")
+
+    return changed
 
 
 class Finding:

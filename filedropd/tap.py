@@ -37,6 +37,7 @@ from filedropd.delivery.sendfile import SendfileDelivery
 from filedropd.delivery.stream import StreamDelivery
 from filedropd.descriptors import connections_within
 from filedropd.drops import Drops, Rules
+from filedropd.finding import remembering
 from filedropd.http.head import Head, Limits
 from filedropd.http.interfaces import Connection, Prepared, Timeouts
 from filedropd.http.request import Request
@@ -133,6 +134,7 @@ class Daemon(Service):
         self._peers = Peers(
             daemon, records=self._records, transfers=transfers, cache=own, watches=watches, clock=reactor
         )
+        ledgers.tell(remembering(own))
         if isinstance(self._records, PostgresRecords):
             ledgers.tell(self._peers.changed)
         self._leases = Leases(daemon, self._records, self._reaper, reactor, time.time)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from twisted.logger import capturedLogs, formatEvent
 
 from filedropd.cache.memory import MemoryCache
+from filedropd.finding import remembering
 from filedropd.http.server import HTTPFactory
 from filedropd.testing import Wire, request
 from filedropd.web.access import AccessLog
@@ -71,6 +72,13 @@ class HotTests(APITestCase):
         self.ask("GET", left["path"])
         self.assertEqual(1, self.alike("GET", left["path"]))
         self.assertIn(b'"revoked"', self.sent(self.hot, request("GET", left["path"])))
+
+    def test_at_once(self):
+        """What has just been handed out is known to be gone before anybody asks for it again."""
+        self.core.ledgers.tell(remembering(self.core.cache))
+        path = self.leave()["path"]
+        self.assertEqual(200, self.ask("GET", path).status)
+        self.assertEqual(1, self.alike("GET", path))
 
     def test_not_known(self):
         """What is not remembered, or not for long enough, is for the route to answer."""
