@@ -26,10 +26,12 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 import filedropd
 from filedropd.blobs import pages, system
-from filedropd.blobs.disk import THREADS, DiskBlob, DiskBlobs, DiskIncomingBlob, DiskThreads
+from filedropd.blobs.disk import DiskBlobs, DiskIncomingBlob
 from filedropd.blobs.journal import WRITE_BACK, IncomingFile, Journal, LockedFolder
 from filedropd.blobs.space import MOST_UNSEEN, NEW_FILE, Space
+from filedropd.blobs.stored import DiskBlob
 from filedropd.blobs.system import UNSYNCED, SystemCalls, splice
+from filedropd.blobs.threads import THREADS, DiskThreads
 from filedropd.deferreds import background
 from filedropd.errors import InsufficientStorage, Unavailable
 from filedropd.interfaces import IBlobs, StoreUnusable

@@ -20,7 +20,8 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
-from filedropd.blobs.disk import DiskBlob, DiskBlobs
+from filedropd.blobs.disk import DiskBlobs
+from filedropd.blobs.stored import DiskBlob
 from filedropd.deferreds import shielded, sleep
 from filedropd.delivery.sendfile import FIRST_WINDOW, SMALL, WINDOW, SendfileDelivery
 from filedropd.delivery.stream import StreamDelivery

@@ -9,32 +9,23 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import DeferredLock
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
-from filedropd.blobs import pages
-from filedropd.blobs.journal import CLOSED, IncomingFile, Journal
+from filedropd.blobs.journal import IncomingFile, Journal
+from filedropd.blobs.stored import DiskBlob
 from filedropd.blobs.system import SystemCalls
-from filedropd.deferreds import Gathering, background, in_thread, shielded
+from filedropd.blobs.threads import DiskThreads
+from filedropd.deferreds import shielded
 from filedropd.errors import FiledropError, InsufficientStorage, Unavailable
-from filedropd.interfaces import IBlob, IBlobs, IIncomingBlob, Unfinished
+from filedropd.interfaces import IBlobs, IIncomingBlob, Unfinished
 from filedropd.tokens import Randomness
-
-#: Bytes that are read at a time; up to twice as many are held for each reader.
-PIECE = 256 * 1024
-
-#: Bytes that are read while opening, so that a small file is there after one trip to a thread.
-HEAD = 64 * 1024
-
-#: How many calls to the disk are under way at once.
-THREADS = 8
 
 #: There is no room: on the disk, in a quota, in the largest file that may be made here.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -46,50 +37,6 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 _log = Logger()
-
-
-class DiskThreads:
-    """The store's own threads: a slow disk delays nothing else, and stopping waits for what is under way."""
-
-    def __init__(self, reactor: IReactorFromThreads) -> None:
-        self._reactor = reactor
-        self._pool: ThreadPool | None = None
-        self._under_way = Gathering()
-
-    def start(self) -> None:
-        """Take calls from now on."""
-        self._pool = ThreadPool(0, THREADS, name="blobs")
-        self._pool.start()
-
-    async def stop(self, last: Callable[[], None]) -> None:
-        """Take no more calls, let those under way end, run ``last``. A second call does nothing."""
-        pool, self._pool = self._pool, None
-        if pool is None:
-            return
-        await self._under_way.empty()
-        try:
-            await in_thread(self._reactor, pool, last)
-        finally:
-            pool.stop()
-
-    async def run(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run ``call`` on a thread and return what it returns.
-
-        Callers shield this: only then does it end when the thread has, and not before.
-
-        :raises Unavailable: the threads are not running.
-        """
-        if self._pool is None:
-            raise Unavailable(CLOSED)
-        with self._under_way:
-            return await in_thread(self._reactor, self._pool, call, *args, **kwargs)
-
-    async def give_back(self, call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
-        """Run a ``call`` that gives something back: on a thread, or at once if the threads have stopped."""
-        if self._pool is None:
-            call(*args, **kwargs)
-        else:
-            await self.run(call, *args, **kwargs)
 
 
 def _for_clients(error: OSError, doing: str, no_room: str = "") -> FiledropError:
@@ -195,119 +142,6 @@ class DiskIncomingBlob:
             except OSError as error:
                 self._failure = _for_clients(error, doing)
                 raise self._failure from error
-
-
-@implementer(IBlob)
-class DiskBlob:
-    """A published file, open for reading: its bytes stay, even when its name is gone."""
-
-    def __init__(self, threads: DiskThreads) -> None:
-        self.size = 0
-        self._threads = threads
-        self._fd: int | None = None
-        self._head = b""
-        self._users = 0
-        self._closed = False
-
-    async def load(self, path: Path) -> None:
-        """Open ``path`` and read its head. Nothing stays open when that fails, or when its caller leaves."""
-        try:
-            await shielded(self._using(self._load, path))
-        except BaseException:
-            self.close()
-            raise
-
-    def _load(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        self.size = os.fstat(self._fd).st_size
-        self._head = os.pread(self._fd, HEAD, 0)
-
-    @property
-    def descriptor(self) -> int | None:
-        """The file's descriptor; ``None`` once it is closed."""
-        return None if self._closed else self._fd
-
-    async def ready(self, first: int, length: int) -> None:
-        """Return when these bytes are in the kernel's memory: at once where they are, after a trip to a thread where not."""
-        self._check(first, length)
-        if length and self._fd is not None and not pages.resident(self._fd, first, length):
-            await shielded(self._using(self._bring_in, first, length))
-
-    def _bring_in(self, first: int, length: int) -> None:
-        pages.bring_in(self._open_fd(), first, length)
-
-    async def read(self, first: int, length: int) -> AsyncGenerator[bytes, None]:
-        """Iterate over ``length`` bytes from ``first``; the next piece is read while one is consumed.
-
-        It may be left at any point: nothing is waited for then, and nothing is left behind.
-        """
-        self._check(first, length)
-        end = first + length
-        # Many downloads are one piece that starts at 0. Who reads on has no more use for the head.
-        head, self._head = self._head, b""
-        piece = head[first:end]
-        first += len(piece)
-        ahead = self._fetch(first, end)
-        try:
-            if piece:
-                yield piece
-            while ahead is not None:
-                waiting, ahead = ahead, None
-                piece = await waiting
-                first += len(piece)
-                ahead = self._fetch(first, end)
-                yield piece
-        finally:
-            # No await here: a generator that is dropped unfinished gets no turn to wait in.
-            if ahead is not None:
-                ahead.addErrback(lambda _: None)
-
-    def _check(self, first: int, length: int) -> None:
-        """Return if these bytes are in the file, and it is open."""
-        if first < 0 or length < 0:
-            raise ValueError("a range of bytes is not negative")
-        if first + length > self.size or self._closed:
-            raise OSError(errno.EIO, "the blob is closed" if self._closed else "the range ends behind the file")
-
-    def _fetch(self, first: int, end: int) -> Deferred[bytes] | None:
-        if first == end:
-            return None
-        return shielded(self._using(self._pread, first, min(PIECE, end - first)))
-
-    def _pread(self, first: int, length: int) -> bytes:
-        file = self._open_fd()
-        data = os.pread(file, length, first)
-        while len(data) < length:
-            more = os.pread(file, length - len(data), first + len(data))
-            if not more:
-                raise pages.too_short()
-            data += more
-        return data
-
-    def _open_fd(self) -> int:
-        if self._fd is None:
-            raise OSError(errno.EBADF, "the blob is closed")
-        return self._fd
-
-    def close(self) -> None:
-        """Close the file, once no thread reads it any more. A second call does nothing."""
-        self._closed = True
-        self._head = b""
-        self._close_unused()
-
-    async def _using(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        self._users += 1
-        try:
-            return await self._threads.run(call, *args, **kwargs)
-        finally:
-            self._users -= 1
-            self._close_unused()
-
-    def _close_unused(self) -> None:
-        if self._closed and self._users == 0 and self._fd is not None:
-            fd, self._fd = self._fd, None
-            # On a thread: closing the last descriptor of a deleted file frees its blocks.
-            background(self._threads.give_back(os.close, fd), "closing a file")
 
 
 @implementer(IBlobs)
