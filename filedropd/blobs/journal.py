@@ -22,8 +22,9 @@ from pathlib import Path
 import attrs
 from twisted.logger import Logger
 
+from filedropd.blobs.folders import FolderSyncs, sync_folder
 from filedropd.blobs.space import Space
-from filedropd.blobs.system import Sync, SystemCalls
+from filedropd.blobs.system import SystemCalls
 from filedropd.errors import Unavailable
 from filedropd.interfaces import StoreUnusable, Unfinished
 from filedropd.tokens import Randomness, random_name
@@ -52,9 +53,10 @@ class IncomingFile:
     :ivar path: where it is until it is published.
     """
 
-    def __init__(self, path: Path, calls: SystemCalls, space: Space) -> None:
+    def __init__(self, path: Path, calls: SystemCalls, space: Space, sync_folder: FolderSyncs | None = None) -> None:
         self.path = path
         self._calls = calls
+        self._sync_folder = sync_folder or FolderSyncs(calls.sync)
         self._space = space
         self._fd: int | None = None
         self._size = 0
@@ -107,7 +109,7 @@ class IncomingFile:
             raise ValueError("a blob can be sealed once, unless it is discarded")
         self._calls.sync(self._fd)
         self._close()
-        sync_folder(self.path.parent, self._calls.sync)
+        self._sync_folder(self.path.parent)
         self._sealed = True
 
     def publish(self, target: Path) -> None:
@@ -142,15 +144,6 @@ def move(source: Path, target: Path, calls: SystemCalls) -> None:
     """
     target.parent.mkdir(FOLDER_MODE, exist_ok=True)
     calls.rename(source, target)
-
-
-def sync_folder(path: Path, sync: Sync) -> None:
-    """Make durable which names are in the folder ``path``."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        sync(fd)
-    finally:
-        os.close(fd)
 
 
 @attrs.frozen
@@ -214,6 +207,7 @@ class Journal:
         self._blobs = root / "blobs"
         self._incoming = root / "incoming"
         self._calls = calls
+        self._sync_folder = FolderSyncs(calls.sync)
         self._space = Space(root, reserve, calls.statvfs)
         self._randomness = randomness
         self._daemon = daemon
@@ -276,7 +270,7 @@ class Journal:
         """
         if self._own is None:
             raise Unavailable(CLOSED)
-        return IncomingFile(self._own.path / random_name(self._randomness), self._calls, self._space)
+        return IncomingFile(self._own.path / random_name(self._randomness), self._calls, self._space, self._sync_folder)
 
     def try_out(self) -> None:
         """Do to a small file all that an upload needs."""
@@ -304,7 +298,7 @@ class Journal:
         with contextlib.suppress(FileNotFoundError):
             path = self.published(blob)
             path.unlink(missing_ok=True)
-            sync_folder(path.parent, self._calls.sync)
+            self._sync_folder(path.parent)
 
     def unfinished(self) -> Unfinished:
         """Return what dead daemons left; their folders stay locked until each is finished or abandoned."""
