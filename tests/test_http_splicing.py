@@ -536,6 +536,132 @@ class SplicingTests(SplicingTestCase):
         self.assertLessEqual(descriptors(), before)
 
 
+class HeldTests(SplicingTestCase):
+    """A pipe is ready, and its reader is still busy with what came before it."""
+
+    async def setUp(self) -> None:  # type: ignore[override]  # trial waits for it
+        self.sink = BusySink()
+
+    async def ready(self, request: Any) -> Deferred[None]:
+        """Begin to copy, and return when a pipe is ready."""
+        copying = Deferred.fromCoroutine(request.body.copy_to(self.sink))
+        while request.body.received < ENOUGH:
+            await deferLater(reactor, 0.001)
+        copying.addErrback(lambda _: None)
+        return copying
+
+    def send(self) -> Deferred[bytes]:
+        def script(client: socket.socket) -> bytes:
+            client.sendall(put(4 * MIB, Connection="close") + b"begins")
+            threading.Event().wait(0.05)
+            client.sendall(bytes(4 * MIB - 6))
+            return ended(client)
+
+        return self.client(script)
+
+    async def test_rest(self):
+        """If he fails then, what is in the pipe is there for another reader."""
+        rest = 0
+
+        async def handler(request: Any) -> None:
+            nonlocal rest
+            copying = await self.ready(request)
+            self.sink.go_on.errback(InsufficientStorage())
+            await copying
+            async for piece in request.body:
+                rest += len(piece)
+            answer(request, b"")
+
+        await self.serve(handler)
+        self.assertEqual([200], statuses(await self.send()))
+        self.assertEqual(4 * MIB - 6, rest)
+        self.all_back()
+
+    async def test_answered(self):
+        """If the request is answered then, the pipe is given back."""
+
+        async def handler(request: Any) -> None:
+            copying = await self.ready(request)
+            answer(request, b"")
+            self.all_back()
+            copying.cancel()
+
+        await self.serve(handler)
+        self.assertEqual([200], statuses(await self.send()))
+
+
+class FairnessTests(SplicingTestCase):
+    """One body and others."""
+
+    async def test_one_pipe(self):
+        """A body that comes without end leaves the pipe to another one."""
+        await self.serve(Outcome(IdleSink()))
+        self.place._service.factory.pipes = Pipes(1)
+        self.addCleanup(self.pipes.close)
+        enough = threading.Event()
+
+        def endless(client: socket.socket) -> None:
+            client.sendall(put(2**40))
+            while not enough.is_set():
+                client.sendall(bytes(4 * MIB))
+
+        def other(client: socket.socket) -> bytes:
+            client.sendall(put(4 * MIB, Connection="close"))
+            client.sendall(bytes(4 * MIB))
+            return ended(client)
+
+        flood = self.client(endless)
+        while not self.pipes._made:
+            await deferLater(reactor, 0.001)
+        self.place._service._handler = Outcome(IdleSink())
+        try:
+            self.assertEqual([200], statuses(await self.client(other).addTimeout(10, reactor)))
+        finally:
+            enough.set()
+        await flood
+
+    async def test_steady(self):
+        """A body that comes slower than it could, and fast enough, is not given up."""
+        await self.serve(Outcome())
+        self.place._service.factory.timeouts = Timeouts(stall=0.2)
+
+        def script(client: socket.socket) -> bytes:
+            client.sendall(put(8 * MIB, Connection="close"))
+            for _ in range(8):
+                client.sendall(bytes(MIB))
+                threading.Event().wait(0.1)
+            return ended(client)
+
+        self.assertEqual([200], statuses(await self.client(script)))
+
+
+class BusySink(FileSink):
+    """A sink whose writes wait for the test."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on: Deferred[None] = Deferred()
+
+    async def write(self, data: bytes) -> None:
+        await self.go_on
+
+
+class IdleSink:
+    """A slow sink that keeps nothing."""
+
+    size = 0
+
+    async def write(self, data: bytes) -> None:
+        self.size += len(data)
+
+    async def splice(self, pipe: int, size: int) -> None:
+        await deferLater(reactor, 0.01)
+        while size:
+            got = len(os.read(pipe, size))
+            self.size += got
+            size -= got
+
+
 class _Once:
     """Passes one pipe on, and then fails."""
 
