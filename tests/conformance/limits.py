@@ -84,6 +84,8 @@ THROUGH_NGINX: Final[Mapping[str, Limit]] = {
 #: nginx sends the bytes.
 BY_NGINX: Final[Mapping[str, Limit]] = {
     **_BOTH,
+    # How much nginx has handed to its kernel when the client leaves depends on who was faster.
+    "never-read": attrs.evolve(_NEVER_READ, by_chance=True),
     "read-again": attrs.evolve(_READ_AGAIN, why="nginx tells nothing of a download before it is over."),
     "overtaken": _TAKEN_OVER,
     "token-supersedes": _TAKEN_OVER,
