@@ -47,7 +47,7 @@ _HALF_CLOSED: Final = Limit(
 _NEVER_READ: Final = Limit(
     "Its recipient can have the file at once; others wait for the window (15 minutes) and not for some seconds.",
     "What nginx took for a client that reads nothing is more than the 64 KiB of a probe, and counts as sent.",
-    "not over within 20 s: another recipient still gets 423 ",
+    "(not over within 20 s|no answer comes|nothing comes): another recipient still gets 423 ",
 )
 _READ_AGAIN: Final = Limit(
     "Without the token, what is asked for a second time is `423` as long as the first request for it runs.",

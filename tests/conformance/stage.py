@@ -66,6 +66,10 @@ class Drop:
     downloads: int = 1
 
 
+#: What a proxy says when its own request got no answer.
+_BAD_GATEWAY: Final = 502
+
+
 class Stage:
     """One case's own.
 
@@ -148,7 +152,11 @@ class Stage:
         self, drop: Drop, who: Recipient = FIRST, *, method: str = "GET", narrow: bool = True, **fields: str
     ) -> Answer:
         """Ask for a file and return the answer, its body unread. Fields of the head are written ``If_Range=…``."""
-        return self.connect(who, narrow=narrow).ask(drop.target, method, _named(fields))
+        answer = self.connect(who, narrow=narrow).ask(drop.target, method, _named(fields))
+        if answer.status == _BAD_GATEWAY and self.between:
+            # It asked on a connection that it kept, and that the daemon was about to close: clients ask again.
+            answer = self.connect(who, narrow=narrow).ask(drop.target, method, _named(fields))
+        return answer
 
     def fetch(self, drop: Drop, who: Recipient = FIRST, *, method: str = "GET", **fields: str) -> Answer:
         """Ask for a file, read all that comes, close (FIN), and return what came."""
