@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from filedropd.deferreds import background
 from filedropd.errors import Gone, NotFound
-from filedropd.model import Drop
+from filedropd.model import Drop, Reason
 from filedropd.tokens import Token
 
 if TYPE_CHECKING:
@@ -25,12 +25,17 @@ def remembered(verdict: bytes) -> NotFound | Gone:
     return NotFound() if verdict == _NEVER else Gone(verdict.decode("ascii"))
 
 
+async def remember(cache: ICache, key: bytes, reason: Reason) -> None:
+    """Keep for a while that the drop stored as ``key`` is gone for everybody, and why."""
+    await cache.set(key, reason.value.encode("ascii"), CACHE_GONE)
+
+
 def remembering(cache: ICache) -> Callable[[Drop], None]:
     """Return what notes in ``cache``, which is in this process's memory, that a drop is gone, as soon as it is."""
 
     def changed(drop: Drop) -> None:
         if drop.finished and drop.reason is not None:
-            background(cache.set(drop.key, drop.reason.value.encode("ascii"), CACHE_GONE), "remembering what is gone")
+            background(remember(cache, drop.key, drop.reason), "remembering what is gone")
 
     return changed
 
@@ -72,7 +77,7 @@ class Finding:
         # Only what is gone for everybody is remembered as gone: not what somebody may still come back for, nor
         # what is over by a clock that may be put back.
         if drop.finished:
-            await self._cache.set(drop.key, reason.value.encode("ascii"), CACHE_GONE)
+            await remember(self._cache, drop.key, reason)
         raise Gone(reason.value)
 
     async def found(self, key: bytes) -> Drop:

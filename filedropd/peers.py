@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from filedropd.awaiting import SETTLING, Met, ended, ending_soon
 from filedropd.deferreds import Gathering, Happening, background
 from filedropd.errors import FiledropError
-from filedropd.finding import CACHE_GONE
+from filedropd.finding import remember
 from filedropd.model import Drop, Reason
 
 if TYPE_CHECKING:
@@ -175,8 +175,9 @@ class Peers:
             self._log.warn("somebody says what no daemon says: {word}", word=word[:80])
 
     def _hear_gone(self, key: bytes, fields: Sequence[str]) -> None:
-        background(self._cache.set(key, fields[0].encode("ascii"), CACHE_GONE), "remembering what is gone")
-        if fields[0] == Reason.REVOKED.value:
+        reason = Reason(fields[0])
+        background(remember(self._cache, key, reason), "remembering what is gone")
+        if reason is Reason.REVOKED:
             self._transfers.abort(key)
         self._watches.tell_of(key)
 

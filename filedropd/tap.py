@@ -106,9 +106,9 @@ class Daemon(Service):
         self._records = _records(reactor, config)
         self._redis = None if isinstance(config.cache, MemoryURL) else RedisCache.at(config.cache, reactor)
         self._own_cache = own = MemoryCache(reactor)
-        self._cache = own if self._redis is None else Fronted(own, self._redis)
+        self._cache = _cache(own, self._redis)
         # Whoever asks for random ids fills the drops' cache, and must not push the limits' counts out.
-        self._counts = _cache(reactor, self._redis)
+        self._counts = _cache(MemoryCache(reactor), self._redis)
         daemon = random_name()
         self._blobs = DiskBlobs(reactor, config.blobs.path, durable=durable, reserve=config.reserve, daemon=daemon)
         self._passwords = Passwords(
@@ -405,9 +405,8 @@ def _records(reactor: Any, config: Config) -> SQLiteRecords | PostgresRecords:
     return SQLiteRecords(reactor, config.records.path, durable=config.durability == "fsync")
 
 
-def _cache(reactor: Any, shared: RedisCache | None) -> MemoryCache | Fronted:
-    """Return a cache of our own, in front of the one that daemons share, if there is one."""
-    own = MemoryCache(reactor)
+def _cache(own: MemoryCache, shared: RedisCache | None) -> MemoryCache | Fronted:
+    """Return ``own``, in front of the one that daemons share, if there is one."""
     return own if shared is None else Fronted(own, shared)
 
 

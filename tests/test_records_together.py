@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from filedropd.claims.asking import Granted, InTheWay, Taken
 from filedropd.claims.ledger import Ledger
+from filedropd.errors import Unavailable
 from filedropd.model import DropState, Reason, Touch
 from filedropd.records import transactions
 from filedropd.records.grouping import MOST, Grouping
@@ -256,6 +257,16 @@ class GroupingTests(SynchronousTestCase):
         self.open()
         self.assertEqual([b"2", b"3"], [self.successResultOf(each) for each in (one, other)])
         self.failureResultOf(bad, ZeroDivisionError)
+
+    def test_away(self):
+        """Where the database is away, all are told so at once, and none is tried alone."""
+        self.outcomes = [Unavailable("away")]
+        _, one, other = self.asked(b"1", b"2", b"3")
+        self.open()
+        self.open()
+        for each in (one, other):
+            self.failureResultOf(each, Unavailable)
+        self.assertEqual([b"1"], self.alone)
 
     def test_empty(self):
         """It is empty when all that was asked for is done."""

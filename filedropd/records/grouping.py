@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from filedropd.deferreds import Gathering, background
+from filedropd.errors import Unavailable
 from filedropd.records.together import Apart, Change, Done, Write
 
 #: Writes in one transaction, at most: others wait for all of it.
@@ -96,6 +97,9 @@ class Grouping:
         """Do them together; returns those that are left to be done one by one, all where it did not work."""
         try:
             outcomes = await self._together([write for write, _ in gathered])
+        except Unavailable:  # so it is for each; to find that out one by one could take minutes
+            told += [partial(done.errback, Failure()) for _, done in gathered]
+            return []
         except Exception:  # noqa: BLE001 - whose fault it was is found out by doing each alone
             return gathered
         for (write, done), outcome in zip(gathered, outcomes, strict=True):

@@ -181,9 +181,9 @@ class Watched(Connection):  # type: ignore[misc]  # likewise
     def continuePolling(self, swallowErrors: bool = False) -> None:
         """Let libpq go on; see txpostgres."""
         if not self._made and self._descriptor >= 0:
-            was, self._made = self._made, True  # libpq may change its socket: let go of this one first
+            self._made = True  # libpq may change its socket: let go of this one first
             self._unwatch()
-            self._made = was
+            self._made = False
         super().continuePolling(swallowErrors)
 
     def doRead(self) -> None:

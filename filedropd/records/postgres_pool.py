@@ -1,6 +1,7 @@
 """Connections to PostgreSQL: a pool that survives its server.
 
-What txpostgres has for it does not come back by itself.  A connection is made when it is wanted, given up at its first error of its own, and made anew.
+What txpostgres has for it does not come back by itself.  A connection is made when it is wanted, given up at its
+first error of its own, and made anew.
 Nothing is ever cancelled: that would block the reactor (``PQcancel``); what takes too long is closed.
 """
 

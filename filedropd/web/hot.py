@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Final, Protocol
+from typing import Protocol
 
 from twisted.web.http import datetimeToString
 
@@ -27,10 +27,6 @@ class Remembering(Protocol):
 
     def peek(self, key: bytes) -> bytes | None:
         """Return what was last set under ``key``, unless it is lost or over its time. At once."""
-
-
-#: Answers that are kept ready: one for each reason to be gone, one for what was never there.
-_MOST: Final = 16
 
 
 class Hot:
@@ -67,9 +63,8 @@ class Hot:
             self._ready.clear()
         found = self._ready.get(verdict)
         if found is None:
-            found = _prepared(remembered(verdict), second)
-            if len(self._ready) < _MOST:
-                self._ready[verdict] = found
+            # One for each reason to be gone, and one for what was never there.
+            found = self._ready[verdict] = _prepared(remembered(verdict), second)
         return found
 
 
