@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from filedropd.delivery.settled import outcome_of
 from filedropd.errors import ClientGone
 from filedropd.interfaces import FileSending, IDelivery
 from filedropd.model import Outcome
@@ -44,14 +45,7 @@ class SendfileDelivery:
         if not (fast and isinstance(exchange, FileSending) and exchange.takes_files):
             return await self._otherwise.deliver(blob, first, length, exchange)
         whole = await _sent(blob, first, length, exchange)
-        settlement = await exchange.settle()
-        return Outcome(
-            acknowledged=settlement.acknowledged,
-            sent=settlement.sent,
-            begun=settlement.begun,
-            complete=settlement.complete and whole,
-            quiet=settlement.quiet and whole,
-        )
+        return outcome_of(await exchange.settle(), whole=whole)
 
 
 async def _sent(blob: IBlob, first: int, length: int, exchange: FileSending) -> bool:

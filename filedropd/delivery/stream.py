@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from zope.interface import implementer
 
+from filedropd.delivery.settled import outcome_of
 from filedropd.errors import ClientGone
 from filedropd.interfaces import IDelivery
 from filedropd.model import Outcome
@@ -29,11 +30,4 @@ class StreamDelivery:
                     sent += len(piece)
         except ClientGone:
             pass  # what became of what was sent is told below
-        settlement = await exchange.settle()
-        return Outcome(
-            acknowledged=settlement.acknowledged,
-            sent=settlement.sent,
-            begun=settlement.begun,
-            complete=settlement.complete and sent == length,
-            quiet=settlement.quiet and sent == length,
-        )
+        return outcome_of(await exchange.settle(), whole=sent == length)

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import ISSLTransport, ITransport
 from zope.interface import Interface
 
 from filedropd.http.records import Records
+from filedropd.http.sockets import socket_under
 from filedropd.http.tcp_info import AFTER_FIN, CLOSED, TCPInfo, tcp_info, unacknowledged
 
 
@@ -49,7 +50,7 @@ class Acknowledgements:
         self.written = 0
         self._error = 0
         self._own = IAcknowledging(transport, None)
-        self._socket = _socket_of(transport)
+        self._socket = socket_under(transport)
         self.records = Records(transport) if ISSLTransport.providedBy(transport) else None
         base = self._bytes_acked()
         self._counted = base is not None
@@ -189,12 +190,3 @@ class Acknowledgements:
         if self._own is not None:
             return int(self._own.bytes_out())
         return unacknowledged(self._socket)
-
-
-def _socket_of(transport: ITransport) -> socket.socket | None:
-    """Return the socket under ``transport``; ``None`` for a transport in memory."""
-    # TLS's getHandle is OpenSSL's connection; the socket is that of the transport below it.
-    lower = transport.transport if ISSLTransport.providedBy(transport) else transport  # type: ignore[attr-defined]  # TLSMemoryBIOProtocol wraps one
-    get_handle = getattr(lower, "getHandle", None)
-    handle = get_handle() if get_handle is not None else None
-    return handle if isinstance(handle, socket.socket) else None

@@ -28,7 +28,8 @@ from filedropd.http.framing import ChunkedFraming, LengthFraming
 from filedropd.http.head import Head, HeadReader
 from filedropd.http.output import Output
 from filedropd.http.request import Request
-from filedropd.http.splicing import LEAST, Splicing, spliceable
+from filedropd.http.sockets import plain_socket
+from filedropd.http.splicing import LEAST, Splicing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -290,7 +291,7 @@ class Channel(Protocol):
         """Return the way past Python for a body, where there may be one."""
         if framing.remaining < LEAST or not self.http.zero_copy:
             return None
-        handle = spliceable(self._transport)
+        handle = plain_socket(self._transport)
         if handle is None:
             return None
         return Splicing(

@@ -14,7 +14,8 @@ from filedropd.errors import ClientGone
 from filedropd.http.acknowledgement import Acknowledgements
 from filedropd.http.deadline import Deadline
 from filedropd.http.records import buffered
-from filedropd.http.sendfile import FileSender, Shares, takes_files
+from filedropd.http.sendfile import FileSender, Shares
+from filedropd.http.sockets import plain_socket
 
 #: Bytes read at once, and bytes written that wait for the kernel before we are paused.
 BUFFER: Final = 256 * 1024
@@ -59,7 +60,8 @@ class Output:
         self._progress = ((0, 0), 0.0)
         self._of_files = 0  # bytes that the kernel took from files
         self.secure = ISSLTransport.providedBy(transport)
-        self.takes_files = takes_files(transport)
+        self._socket = plain_socket(transport)
+        self.takes_files = self._socket is not None
         # The transport on the socket itself: what TLS wraps.
         self._lower = transport.transport if self.secure else transport
         # Twisted reads pieces of this size, and pauses us when it holds more than this to write.
@@ -77,13 +79,11 @@ class Output:
 
     def write_now(self, data: bytes) -> None:
         """Write ``data``, now rather than in the reactor's next turn where the kernel takes it: a small answer."""
-        lower = self._lower
-        sock = getattr(lower, "socket", None)
-        if self.secure or sock is None or not lower.connected or buffered(lower):
+        if self._socket is None or not self._lower.connected or buffered(self._lower):
             self.write(data)
             return
         try:
-            taken = sock.send(data)
+            taken = self._socket.send(data)
         except OSError:  # it takes nothing now; or the connection is lost, as Twisted finds out
             taken = 0
         self.acknowledgements.written += taken

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import errno
 import os
-import socket
 from collections.abc import Callable
 from typing import Any, Final
 
-from twisted.internet.interfaces import IPullProducer, ISSLTransport
+from twisted.internet.interfaces import IPullProducer
 from zope.interface import implementer
 
 #: Bytes that all connections together are sent in one turn of the reactor: a millisecond's work.
@@ -37,14 +36,6 @@ _LOST: Final = frozenset(
     }
 )
 _LATER: Final = frozenset({errno.EAGAIN, errno.ENOBUFS})
-
-
-def takes_files(transport: Any) -> bool:
-    """Tell whether the kernel can send files on ``transport``: it is a socket's, and what is written to it goes out as it is."""
-    if ISSLTransport.providedBy(transport):
-        return False
-    get_handle = getattr(transport, "getHandle", None)
-    return get_handle is not None and isinstance(get_handle(), socket.socket)
 
 
 class Shares:

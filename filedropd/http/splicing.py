@@ -2,7 +2,7 @@
 
 ``splice(2)`` needs a pipe between the two.  The first half, socket to pipe, is done here, on the
 reactor's thread, in place of the transport's own reading and without ever waiting.  The second half
-is the reader's, who may take as long as the disk does: meanwhile the socket fills another pipe.
+is the reader's, who may take as long as the disk does: meanwhile what comes waits in the socket.
 
 What is too little to pay, and whatever goes wrong, is left to the transport's own reading.
 """
@@ -216,10 +216,3 @@ class Splicing:
         if self._paused:
             self._paused = False
             self._resume()
-
-
-def spliceable(transport: Any) -> socket.socket | None:
-    """Return the socket of a transport whose bytes are its socket's; ``None`` of any other (TLS's, memory's)."""
-    get_handle = getattr(transport, "getHandle", None)
-    handle = get_handle() if get_handle is not None else None
-    return handle if isinstance(handle, socket.socket) else None
