@@ -174,8 +174,8 @@ class CountingTests(APITestCase):
             log.answered_at_once(410)
             clock.advance(1)
         lines = [formatEvent(event) for event in events]
-        told = "requests for links that are known to lead nowhere"
-        self.assertEqual([f"1 {told}: 404", f"2 {told}: 410", f"1 {told}: 410"], lines)
+        told = "links that are known to lead nowhere, answered"
+        self.assertEqual([f"{told} 404: 1", f"{told} 410: 2", f"{told} 410: 1"], lines)
 
 
 class PeekTests(APITestCase):

@@ -63,7 +63,7 @@ class AccessLog:
     def _tell_at_once(self) -> None:
         counted, self._at_once = self._at_once, Counter()
         for code, times in sorted(counted.items()):
-            self._log.info("{times} requests for links that are known to lead nowhere: {code}", times=times, code=code)
+            self._log.info("links that are known to lead nowhere, answered {code}: {times}", times=times, code=code)
 
     def _from(self, request: Request) -> str:
         """Return the client's address, with a port where it is the connection's own."""
