@@ -44,10 +44,12 @@ _HALF_CLOSED: Final = Limit(
     "nginx takes an early FIN for a client that has left.",
     r"a download came as no answer \(the connection was closed\)$",
 )
+# How much nginx has taken when its client leaves depends on who was faster: now and then it is a probe.
 _NEVER_READ: Final = Limit(
     "Its recipient can have the file at once; others wait for the window (15 minutes) and not for some seconds.",
     "What nginx took for a client that reads nothing is more than the 64 KiB of a probe, and counts as sent.",
     "(not over within 20 s|no answer comes|nothing comes): another recipient still gets 423 ",
+    by_chance=True,
 )
 _READ_AGAIN: Final = Limit(
     "Without the token, what is asked for a second time is `423` as long as the first request for it runs.",
@@ -78,14 +80,12 @@ _BY_CHANCE: Final = ("abort-last-rst", "rst-after-all", "rst-after-quiet")
 
 #: The bytes go from the daemon through nginx.
 THROUGH_NGINX: Final[Mapping[str, Limit]] = {
-    name: attrs.evolve(limit, by_chance=name in _BY_CHANCE) for name, limit in _BOTH.items()
+    name: attrs.evolve(limit, by_chance=limit.by_chance or name in _BY_CHANCE) for name, limit in _BOTH.items()
 }
 
 #: nginx sends the bytes.
 BY_NGINX: Final[Mapping[str, Limit]] = {
     **_BOTH,
-    # How much nginx has handed to its kernel when the client leaves depends on who was faster.
-    "never-read": attrs.evolve(_NEVER_READ, by_chance=True),
     "read-again": attrs.evolve(_READ_AGAIN, why="nginx tells nothing of a download before it is over."),
     "overtaken": _TAKEN_OVER,
     "token-supersedes": _TAKEN_OVER,
