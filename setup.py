@@ -40,6 +40,11 @@ setup(
         # What `make bench` compares with, where it can be had.
         "bench": ["copyparty>=1.20,<2", "uploadserver>=6,<7"],
         "test": [
+            # What drives a browser, and looks at its pages: axe-core, and eyes for QR codes.
+            "axe-playwright-python>=0.1.8,<0.2",
+            "pillow>=12",
+            "playwright>=1.65,<2",
+            "zxing-cpp>=3.1,<4",
             "hypothesis>=6.150",
             "import-linter>=2.5",
             "mypy>=2.4,<2.5",
