@@ -8,14 +8,18 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.browser.chromium import NEEDS_CHROMIUM
+from tests.browser.road import Road
 from tests.browser.visitor import Visitor
 from tests.daemon import Daemon
+
+#: Options of a daemon whose passwords cost little.
+FAST_PASSWORDS: Final = ("--password-memory=1MiB", "--password-time=1")
 
 
 @functools.cache
@@ -23,7 +27,7 @@ def shared_daemon() -> Daemon:
     """Start the one daemon for all tests that leave it alive; it ends with this process."""
     folder = Path(tempfile.mkdtemp(prefix="filedropd-browser-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    daemon = Daemon(folder, "--password-memory=1MiB", "--password-time=1")
+    daemon = Daemon(folder, *FAST_PASSWORDS)
     atexit.register(daemon.kill)
     return daemon.start()
 
@@ -37,18 +41,26 @@ class BrowserCase(SynchronousTestCase):
     where its picture is.
     """
 
+    #: Whether each test has a daemon of its own, which it may end.
+    own_daemon = False
+    #: Options of that daemon.
+    options: tuple[str, ...] = ()
+
     def setUp(self) -> None:
         self.visitors: list[Visitor] = []
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
-        self.daemon = self.started_daemon()
+        self.daemon = self._started() if self.own_daemon else shared_daemon()
         self._logged = len(self.daemon.log())
         test = getattr(self, self._testMethodName)
         setattr(self, self._testMethodName, functools.partial(self._witnessed, test))
 
-    def started_daemon(self) -> Daemon:
-        """Return the daemon that this test visits."""
-        return shared_daemon()
+    def _started(self) -> Daemon:
+        folder = Path(tempfile.mkdtemp(prefix="filedropd-browser-"))
+        self.addCleanup(shutil.rmtree, folder, ignore_errors=True)
+        daemon = Daemon(folder, *FAST_PASSWORDS, *self.options)
+        self.addCleanup(daemon.kill)
+        return daemon.start()
 
     def visitor(self, **options: Any) -> Visitor:
         """Return somebody with a browser window of their own; it is closed when the test is over."""
@@ -56,6 +68,12 @@ class BrowserCase(SynchronousTestCase):
         self.visitors.append(visitor)
         self.addCleanup(visitor.close)
         return visitor
+
+    def road(self) -> Road:
+        """Return a road to the daemon, on which the test decides what passes."""
+        road = Road(lambda: self.daemon.port)
+        self.addCleanup(road.close)
+        return road
 
     def _witnessed(self, test: Callable[[], None]) -> None:
         """Run a test; where it fails, say what was to be seen."""

@@ -9,7 +9,7 @@ import requests
 
 from tests.browser.axe import findings
 from tests.browser.case import BrowserCase
-from tests.browser.road import Road, Way
+from tests.browser.road import Way
 from tests.daemon import PATIENCE, eventually
 
 
@@ -75,34 +75,30 @@ class WitnessTests(BrowserCase):
 class RoadTests(BrowserCase):
     """The road to the daemon."""
 
-    def setUp(self):
-        super().setUp()
-        self.road = Road(lambda: self.daemon.port)
-        self.addCleanup(self.road.close)
-
     def test_holds(self):
         """Of a file as much passes as is let through; the rest comes when it may."""
-        content = os.urandom(2**20)
-        link = requests.put(self.road.url("/file.bin"), data=content, timeout=PATIENCE).text.strip()
-        self.road.hold(Way.DOWN, 100_000)
+        content, road = os.urandom(2**20), self.road()
+        link = requests.put(road.url("/file.bin"), data=content, timeout=PATIENCE).text.strip()
+        road.hold(Way.DOWN, 100_000)
         got: list[bytes] = []
         reader = Thread(target=lambda: got.append(requests.get(link, timeout=PATIENCE).content))
-        passed = self.road.passed(Way.DOWN)
+        passed = road.passed(Way.DOWN)
         reader.start()
-        eventually(lambda: self.road.passed(Way.DOWN) == passed + 100_000, "what may pass has passed")
+        eventually(lambda: road.passed(Way.DOWN) == passed + 100_000, "what may pass has passed")
         self.assertEqual(got, [])
-        self.road.release(Way.DOWN)
+        road.release(Way.DOWN)
         reader.join()
         self.assertEqual(got, [content])
 
     def test_cut(self):
         """A road that is cut breaks what is on its way, and serves who comes afterwards."""
-        link = requests.put(self.road.url("/file.bin"), data=bytes(2**20), timeout=PATIENCE).text.strip()
-        self.road.hold(Way.DOWN, 100_000)
+        road = self.road()
+        link = requests.put(road.url("/file.bin"), data=bytes(2**20), timeout=PATIENCE).text.strip()
+        road.hold(Way.DOWN, 100_000)
         with requests.get(link, stream=True, timeout=PATIENCE) as answer:
             answer.raw.read(1000)
-            self.road.cut()
-            self.road.release(Way.DOWN)
+            road.cut()
+            road.release(Way.DOWN)
             with self.assertRaises(requests.RequestException):
                 list(answer.iter_content(65536))
         self.assertEqual(requests.get(link, timeout=PATIENCE).content, bytes(2**20))
