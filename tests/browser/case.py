@@ -8,18 +8,16 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.browser.chromium import NEEDS_CHROMIUM
 from tests.browser.road import Road
+from tests.browser.stage import FAST_PASSWORDS, Stage
 from tests.browser.visitor import Visitor
 from tests.daemon import Daemon
-
-#: Options of a daemon whose passwords cost little.
-FAST_PASSWORDS: Final = ("--password-memory=1MiB", "--password-time=1")
 
 
 @functools.cache
@@ -47,10 +45,11 @@ class BrowserCase(SynchronousTestCase):
     options: tuple[str, ...] = ()
 
     def setUp(self) -> None:
-        self.visitors: list[Visitor] = []
         self.folder = Path(self.mktemp())
         self.folder.mkdir()
         self.daemon = self._started() if self.own_daemon else shared_daemon()
+        self.stage = Stage(self.daemon)
+        self.addCleanup(self.stage.close)
         self._logged = len(self.daemon.log())
         test = getattr(self, self._testMethodName)
         setattr(self, self._testMethodName, functools.partial(self._witnessed, test))
@@ -64,16 +63,11 @@ class BrowserCase(SynchronousTestCase):
 
     def visitor(self, **options: Any) -> Visitor:
         """Return somebody with a browser window of their own; it is closed when the test is over."""
-        visitor = Visitor(**options)
-        self.visitors.append(visitor)
-        self.addCleanup(visitor.close)
-        return visitor
+        return self.stage.visitor(**options)
 
     def road(self) -> Road:
         """Return a road to the daemon, on which the test decides what passes."""
-        road = Road(lambda: self.daemon.port)
-        self.addCleanup(road.close)
-        return road
+        return self.stage.road()
 
     def _witnessed(self, test: Callable[[], None]) -> None:
         """Run a test; where it fails, say what was to be seen."""
@@ -85,13 +79,13 @@ class BrowserCase(SynchronousTestCase):
         except Exception as broken:  # noqa: BLE001 - it is raised again, with more to say
             evidence = [
                 visitor.evidence(self.folder / f"visitor-{number}.png")
-                for number, visitor in enumerate(self.visitors, start=1)
+                for number, visitor in enumerate(self.stage.visitors, start=1)
             ]
             told = "\n\n".join([str(broken) or repr(broken), *evidence])
             raise self.failureException(told).with_traceback(broken.__traceback__) from None
 
     def _check(self) -> None:
-        for visitor in self.visitors:
+        for visitor in self.stage.visitors:
             self.assertEqual((visitor.violations, visitor.uncaught, visitor.betrayed), ([], [], []))
         self.assertNotIn("Traceback", self.daemon.log(self._logged))
 

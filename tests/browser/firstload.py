@@ -16,6 +16,7 @@ from statistics import median
 from typing import Final, Literal
 
 from tests.browser.axe import findings
+from tests.browser.chromium import MISSING, executable
 from tests.browser.loading import LOOPBACK, PHONE_LINE, Line, Load, Loading
 from tests.browser.visitor import DESKTOP, PHONE, Visitor
 from tests.daemon import Daemon
@@ -32,6 +33,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.browser.firstload", description=__doc__)
     parser.add_argument("--runs", type=int, default=5, help="visits of each kind (default 5)")
     runs = parser.parse_args().runs
+    if executable() is None:
+        raise SystemExit(MISSING)
     with tempfile.TemporaryDirectory(prefix="filedropd-firstload-") as folder:
         daemon = Daemon(Path(folder)).start()
         try:

@@ -41,6 +41,11 @@ class Recipient:
         """What begins the download."""
         return self.page.get_by_role("button", name="Download")
 
+    @property
+    def invalid(self) -> Locator:
+        """Where the password goes, once one was wrong."""
+        return self.page.locator("input[type=password][aria-invalid=true]")
+
     def sees(self, heading: str) -> None:
         """Wait for a heading."""
         self.page.get_by_role("heading", name=heading).wait_for()

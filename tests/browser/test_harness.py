@@ -23,7 +23,7 @@ class WitnessTests(BrowserCase):
         visitor.page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=http://127.0.0.1:1/>')")
         eventually(lambda: self.turned(visitor) and visitor.violations, "the browser says what it refused")
         self.assertIn("img-src", " ".join(visitor.violations))
-        self.visitors.clear()
+        self.stage.visitors.clear()
 
     def test_uncaught(self):
         """A script that fails is noticed."""
@@ -32,7 +32,7 @@ class WitnessTests(BrowserCase):
         visitor.page.evaluate("queueMicrotask(() => { throw new Error('planted'); })")
         eventually(lambda: self.turned(visitor) and visitor.uncaught, "the browser says what failed")
         self.assertIn("planted", visitor.uncaught[0])
-        self.visitors.clear()
+        self.stage.visitors.clear()
 
     def test_owner_token(self):
         """A URL with the token of an owner is noticed."""
@@ -42,7 +42,7 @@ class WitnessTests(BrowserCase):
         visitor.owner_tokens.add("0123456789abcdef")
         visitor.page.goto(self.daemon.url("/?token=0123456789abcdef"))
         self.assertEqual(len(visitor.betrayed), 1)
-        self.visitors.clear()
+        self.stage.visitors.clear()
 
     def test_unreadable(self):
         """Text that is hardly to be told from its ground, and a picture without words, are noticed."""
