@@ -1,0 +1,46 @@
+"""Names and types that somebody chose to do harm are text, and nothing else, wherever a page shows them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from filedropd.http.disposition import safe_name
+from tests.browser.case import BrowserCase
+from tests.browser.recipient import Recipient
+from tests.test_daemon import API, request
+
+#: Markup for every place where a name might stand: text, attribute, script, style, address.
+NAMES: Final = (
+    "<img src=x onerror=document.title='owned'>.txt",
+    "\"><script>document.title='owned'</script>.txt",
+    "' onmouseover='document.title=`owned`' x='.txt",
+    "javascript:document.title='owned'",
+    "${document.title='owned'}{{7*7}}<%=7%>.txt",
+    "&lt;b&gt;&amp;.txt",
+)
+#: Shown as a picture's, is a program's: U+202E turns what follows around.
+TURNED: Final = "holiday\u202egpj.exe"
+
+
+class HostileNameTests(BrowserCase):
+    """Files that are called like that."""
+
+    def test_download_page(self):
+        """On the page behind a link a name is shown as it will be saved, and does nothing."""
+        for name in NAMES:
+            recipient, shown = self.opens(name), safe_name(name)
+            self.assertIn(shown, recipient.reads)
+            self.assertNotIn("owned", recipient.page.title().replace(shown, ""))
+            self.assertEqual(recipient.page.locator("img[src=x], script:not([src]), [onmouseover]").count(), 0)
+
+    def test_turned(self):
+        """A name that turns its letters around cannot pass for another, nor turn the page around it."""
+        recipient = self.opens(TURNED)
+        self.assertNotIn("\u202e", recipient.reads)
+        self.assertNotIn("\u202e", recipient.page.title())
+        self.assertIn("gpj.exe", recipient.reads)
+
+    def opens(self, name: str) -> Recipient:
+        """Return somebody who looks at the page of a file of that name."""
+        answer = request("PUT", self.daemon.url(API), files={"file": (name, b"content")})
+        return Recipient(self.visitor(), answer.json()["url"])
