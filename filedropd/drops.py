@@ -129,13 +129,15 @@ class Drops:
         """
         await self._limiter.before_upload(client)
 
-    def upload(self) -> Upload:
-        """Begin an upload, as an async context manager that leaves nothing behind unless it is kept."""
-        return Upload(self._blobs, self.rules.max_file_size, self._prepare, self._commit)
+    def upload(self, expected: int | None = None) -> Upload:
+        """Begin an upload, as an async context manager that leaves nothing behind unless it is kept.
+
+        :param expected: bytes that will come at most, where that is known.
+        """
+        return Upload(self._blobs, self.rules.max_file_size, self._prepare, self._commit, expected)
 
     async def _prepare(self, incoming: IIncomingBlob, name: str, content_type: str, terms: Terms) -> Receipt:
         password = None if terms.password is None else await self._passwords.hash(terms.password)
-        await incoming.seal()
         now = self._now()
         link, owner = Token.mint(self._randomness), Token.mint(self._randomness)
         drop = Drop(
@@ -307,6 +309,20 @@ class Drops:
     ) -> None:
         """See :meth:`Downloads.deliver`."""
         await self._downloads.deliver(visit, first, length, exchange, begin)
+
+    async def deliver_whole(
+        self, recipient: Recipient, exchange: Exchange, begin: Callable[[Drop, Token], None]
+    ) -> bool:
+        """Hand all of a drop to somebody who shows nothing, if that needs no second look: see :meth:`Downloads.deliver_whole`.
+
+        :returns: ``False``: nothing was done. :meth:`look` first.
+        :raises NotFound: it was never there, or is forgotten, and that is remembered.
+        :raises Gone: it was there, and that is remembered.
+        :raises Locked: its last copy is being settled, and that takes long.
+        """
+        await self._downloads.settled(recipient.link.key)
+        await self._finding.check_remembered(recipient.link)
+        return await self._downloads.deliver_whole(recipient, exchange, begin)
 
     # -- the end ----------------------------------------------------------------------------------
 

@@ -44,7 +44,10 @@ class Receipt:
 
 
 class Upload:
-    """The bytes of one upload on their way in. Use it with ``async with``; without :meth:`keep` nothing stays."""
+    """The bytes of one upload on their way in. Use it with ``async with``; without :meth:`keep` nothing stays.
+
+    :param expected: bytes that will come at most, as far as that is known: few are gathered, and go to the store in one go.
+    """
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class Upload:
         max_size: int,
         prepare: Callable[[IIncomingBlob, str, str, Terms], Awaitable[Receipt]],
         commit: Callable[[Drop, IIncomingBlob], Awaitable[None]],
+        expected: int | None = None,
     ) -> None:
         self._blobs = blobs
         self._max_size = max_size
@@ -63,20 +67,26 @@ class Upload:
         self._pending = 0
         self._size = 0
         self._left = False
+        self._small = expected is not None and expected <= WRITE_SIZE
+        self._begun = self._kept = False
 
     async def __aenter__(self) -> Self:
-        try:
-            await shielded(self._begin())
-        except BaseException:
-            self._left = True
-            raise
+        self._begun = True
+        if not self._small:  # if there is no room, it is told before the bytes come
+            try:
+                await shielded(self._receive())
+            except BaseException:
+                self._left = True
+                raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._gathered.clear()
-        await shielded(self._discard())
+        self._left = True
+        if not self._kept:
+            await shielded(self._discard())
 
     async def write(self, data: bytes) -> None:
         """Take the next bytes.
@@ -107,15 +117,28 @@ class Upload:
 
     async def keep(self, name: str, content_type: str, terms: Terms) -> Receipt:
         """Make a drop of what was written. Once this returns it survives a crash."""
-        incoming = await self._flush()
+        incoming = await self._sealed()
         receipt = await self._prepare(incoming, name, content_type, terms)
         await shielded(self._keep(receipt.drop, incoming))
+        self._kept = True
         return receipt
 
-    async def _begin(self) -> None:
-        self._incoming = await self._blobs.receive()
+    async def _receive(self, whole: bytes | None = None) -> None:
+        """Begin in the store; with ``whole``, and end there."""
+        if not self._begun:
+            raise RuntimeError("an upload is used with 'async with'")
+        self._incoming = await (self._blobs.receive() if whole is None else self._blobs.receive_whole(whole))
         if self._left:
             await self._incoming.discard()
+
+    async def _sealed(self) -> IIncomingBlob:
+        """Return the blob with all its bytes durable: in one go, where few came."""
+        if self._incoming is None:
+            await shielded(self._receive(self._taken()))
+            return self._there()
+        incoming = await self._flush()
+        await incoming.seal()
+        return incoming
 
     async def _keep(self, drop: Drop, incoming: IIncomingBlob) -> None:
         with self._committing:
@@ -128,9 +151,19 @@ class Upload:
             await self._incoming.discard()  # does nothing to what was published
 
     async def _flush(self) -> IIncomingBlob:
-        if self._incoming is None:
-            raise RuntimeError("an upload is used with 'async with'")
+        if self._incoming is None:  # more came than was expected
+            await shielded(self._receive())
+        incoming = self._there()
+        if data := self._taken():
+            await incoming.write(data)
+        return incoming
+
+    def _taken(self) -> bytes:
+        """Return what was gathered, and gather anew."""
         data, self._gathered, self._pending = b"".join(self._gathered), [], 0
-        if data:
-            await self._incoming.write(data)
+        return data
+
+    def _there(self) -> IIncomingBlob:
+        if self._incoming is None:
+            raise RuntimeError("the upload has not begun")
         return self._incoming

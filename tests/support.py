@@ -368,6 +368,10 @@ class Core:
         self, receipt: Receipt, recipient: Recipient, first: int = 0, length: int | None = None
     ) -> Recipient:
         """Hand a file over, or a part of it, as the API does: to whoever ``recipient`` is."""
+        if first == 0 and length is None and recipient.token is None:
+            who = claims.Recipient(link=receipt.link, token=None, source=recipient.source)
+            if await self.drops.deliver_whole(who, recipient, lambda _, claim: recipient.begin(claim)):
+                return recipient
         visit = await self.look(receipt, recipient)
         wanted = receipt.drop.size - first if length is None else length
         await self.drops.deliver(visit, first, wanted, recipient, recipient.begin)

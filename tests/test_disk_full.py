@@ -20,7 +20,6 @@ from filedropd.blobs.disk import DiskBlobs
 from filedropd.blobs.system import SystemCalls
 from filedropd.cache.memory import MemoryCache
 from filedropd.claims.policy import Policy
-from filedropd.deferreds import in_thread
 from filedropd.delivery.stream import StreamDelivery
 from filedropd.drops import Drops
 from filedropd.http.server import HTTPFactory
@@ -159,8 +158,7 @@ class StepTests(TestCase):
         pool, connection = self.records._pool, self.records._database._connection
         assert pool is not None
         assert connection is not None
-        threads = cast(IReactorFromThreads, reactor)
-        return await in_thread(threads, pool, lambda: connection.execute(statement).fetchall())
+        return await pool.run(lambda: connection.execute(statement).fetchall())
 
     async def assert_refused(self, step: str, passes: int = 0) -> None:
         """An upload that fails at ``step`` is 507 and leaves nothing; others go on, then and later."""

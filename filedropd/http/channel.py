@@ -444,7 +444,9 @@ class Channel(Protocol):
             self._finish()
             return
         self._deadline.set(self.http.timeouts.idle, self._head_late)
-        if not self._running and self._pipelined:
+        if not self._pipelined:
+            self._output.hand_over()
+        elif not self._running:
             data, self._pipelined = self._pipelined, b""
             self._resume_reading()
             self._run(data)

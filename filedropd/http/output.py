@@ -90,6 +90,14 @@ class Output:
         if taken < len(data):
             self.write(data[taken:])
 
+    def hand_over(self) -> None:
+        """Give the kernel what was written, now rather than in the reactor's next turn, where it is little."""
+        lower = self._lower
+        if self._socket is None or not lower.connected or lower.disconnecting:
+            return
+        if 0 < buffered(lower) <= BUFFER:
+            lower.doWrite()  # what it fails with, it fails with again in the next turn, when Twisted looks
+
     async def writable(self) -> None:
         """Return when more may be written.
 
@@ -110,6 +118,7 @@ class Output:
             self.acknowledgements.note()
         if self._lost:
             raise ClientGone
+        self.hand_over()
         if self._handed_over():
             # A client may have read all of it already, and closed: the next turn would be too late to note that.
             return

@@ -55,7 +55,7 @@ async def receive(
     if not form and (form_only or _is_urlencoded(content_type)):
         raise BadRequest(_NO_FILE)
     await drops.admit(client)
-    async with drops.upload() as upload:
+    async with drops.upload(request.body.length) as upload:
         if form:
             received = await _read(request, upload)
         else:
