@@ -39,7 +39,7 @@ class Road:
         self._passed = {Way.UP: 0, Way.DOWN: 0}
         self._ends: list[socket.socket] = []
         self._threads: list[Thread] = []
-        self._closed = False
+        self._closed = self._barred = False
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
         self._go(self._accept)
@@ -78,6 +78,15 @@ class Road:
         with self._gate:
             return self._passed[way]
 
+    def bar(self) -> None:
+        """Break every connection, and every new one until :meth:`open`: browsers try again by themselves, once."""
+        self._barred = True
+        self.cut()
+
+    def open(self) -> None:
+        """Take new connections again."""
+        self._barred = False
+
     def cut(self) -> None:
         """Break every connection, as a network does that is gone; new ones can be made."""
         with self._gate:
@@ -112,6 +121,9 @@ class Road:
                 near, _ = self._listener.accept()
             except OSError:
                 return
+            if self._barred:
+                near.close()
+                continue
             far = socket.socket()
             far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
             try:
