@@ -6,6 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import Download, Locator
 
+from tests.browser import words
 from tests.browser.visitor import Visitor
 
 
@@ -34,12 +35,12 @@ class Recipient:
     @property
     def password(self) -> Locator:
         """Where the password goes."""
-        return self.page.get_by_label("Password", exact=True)
+        return self.page.get_by_label(words.PASSWORD)
 
     @property
     def button(self) -> Locator:
         """What begins the download."""
-        return self.page.get_by_role("button", name="Download")
+        return self.page.get_by_role("button", name=words.DOWNLOAD)
 
     @property
     def invalid(self) -> Locator:

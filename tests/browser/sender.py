@@ -8,6 +8,7 @@ from typing import Final
 
 from playwright.sync_api import FileChooser, Locator
 
+from tests.browser import words
 from tests.browser.visitor import Visitor
 
 #: Lets a page copy and paste.
@@ -24,17 +25,19 @@ class Sender:
     def __init__(self, visitor: Visitor, url: str) -> None:
         self.visitor = visitor
         self.page = visitor.page
+        # From now on the system's window is left to us. To ask for that only when it is to open can be too late.
+        self.page.on("filechooser", lambda chooser: None)
         self.page.goto(url)
 
     @property
     def picker(self) -> Locator:
         """What opens the system's window for picking files."""
-        return self.page.get_by_role("button", name=re.compile("choose|pick|select", re.IGNORECASE)).first
+        return self.page.get_by_role("button", name=words.CHOOSE).first
 
     @property
     def options(self) -> Locator:
         """What hides the options, and shows them."""
-        return self.page.get_by_text("Options", exact=True)
+        return self.page.get_by_text(words.OPTIONS)
 
     def picks(self, *files: Path) -> None:
         """Open the picker, and pick files."""
@@ -47,13 +50,13 @@ class Sender:
         """Open what is behind 'options'."""
         self.options.click()
 
-    def option(self, name: str) -> Locator:
+    def option(self, name: re.Pattern[str]) -> Locator:
         """Return the field of an option."""
         return self.page.get_by_label(name)
 
-    def says(self, words: str | re.Pattern[str]) -> None:
+    def says(self, said: str | re.Pattern[str]) -> None:
         """Wait until the page says something."""
-        self.page.get_by_text(words).first.wait_for()
+        self.page.get_by_text(said).first.wait_for()
 
     def left(self, name: str) -> Left:
         """Return what the page says of a file."""
@@ -74,7 +77,7 @@ class Left:
     @property
     def qr(self) -> Locator:
         """The QR code."""
-        return self.item.get_by_role("img", name=re.compile("QR"))
+        return self.item.get_by_role("img", name=words.QR)
 
     def button(self, name: str) -> Locator:
         """Return one of the buttons."""
@@ -85,6 +88,6 @@ class Left:
         """Return the bar that grows while a file is sent."""
         return self.item.get_by_role("progressbar")
 
-    def says(self, words: str | re.Pattern[str]) -> None:
+    def says(self, said: str | re.Pattern[str]) -> None:
         """Wait until it says something."""
-        self.item.get_by_text(words).first.wait_for()
+        self.item.get_by_text(said).first.wait_for()

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
+from playwright.sync_api import expect
+
+from tests.browser import words
+from tests.browser.giving import Given, drop
 from tests.browser.recipient import Recipient
 from tests.browser.road import Way
+from tests.browser.sender import Sender
 from tests.browser.stage import Stage
 from tests.browser.visitor import ANOTHER_AGENT, Visitor
 from tests.test_daemon import left, request
@@ -21,6 +27,48 @@ Sight = Callable[[Stage, Visitor], None]
 def upload(stage: Stage, visitor: Visitor) -> None:
     """The page on which files are left."""
     visitor.page.goto(stage.daemon.url("/"))
+
+
+def options(stage: Stage, visitor: Visitor) -> None:
+    """The same, with its options open."""
+    Sender(visitor, stage.daemon.url("/")).opens_options()
+
+
+def sending(stage: Stage, visitor: Visitor) -> None:
+    """A file on its way."""
+    road = stage.road()
+    sender = Sender(visitor, road.url())
+    road.hold(Way.UP, MIB)
+    drop(visitor.page, Given("holidays.mp4", size=12 * MIB))
+    sender.left("holidays.mp4").progress.wait_for()
+    expect(visitor.page).to_have_title(re.compile(r"\d\s?%"))
+
+
+def too_large(stage: Stage, visitor: Visitor) -> None:
+    """A file that is refused."""
+    sender = Sender(visitor, stage.daemon.url("/"))
+    drop(visitor.page, Given("film.mkv", size=17 * MIB))
+    sender.left("film.mkv").item.wait_for()
+
+
+def link(stage: Stage, visitor: Visitor) -> None:
+    """A link, just made, with its QR code and what becomes of the file."""
+    sender = Sender(visitor, stage.daemon.url("/"))
+    drop(visitor.page, Given("report.pdf", size=300_000, type="application/pdf"))
+    sender.left("report.pdf").qr.wait_for()
+
+
+def drops(stage: Stage, visitor: Visitor) -> None:
+    """The list of what somebody has left: delivered, previewed, opened, and not looked at yet."""
+    sender = Sender(visitor, stage.daemon.url("/"))
+    names = ("notes.txt", "holidays.jpg", "a very long name that says all that there is to say about it.xlsx", "cv.pdf")
+    drop(visitor.page, *[Given(name, size=200_000) for name in names])
+    links = [sender.left(name).link for name in names]
+    request("GET", links[0])
+    request("GET", links[1], headers={"User-Agent": "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"})
+    request("GET", links[2], headers={"Accept": "text/html", "User-Agent": ANOTHER_AGENT})
+    for name, said in zip(names, (words.DELIVERED, words.PREVIEWED, words.OPENED, words.WAITING), strict=True):
+        sender.left(name).says(said)
 
 
 def download(stage: Stage, visitor: Visitor) -> None:
@@ -68,12 +116,17 @@ def busy(stage: Stage, visitor: Visitor) -> None:
     road.hold(Way.DOWN, MIB)
     other.begins()
     recipient.button.click()
-    recipient.page.get_by_role("button", name="Download").wait_for(state="detached")
+    recipient.button.wait_for(state="detached")
 
 
 #: By name.
 SIGHTS: Final[Mapping[str, Sight]] = {
     "upload": upload,
+    "options": options,
+    "sending": sending,
+    "too-large": too_large,
+    "link": link,
+    "drops": drops,
     "download": download,
     "password": password,
     "wrong-password": wrong_password,

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from playwright.sync_api import Page
+
 from filedropd.http.disposition import safe_name
 from tests.browser.case import BrowserCase
+from tests.browser.giving import Given, drop
 from tests.browser.recipient import Recipient
+from tests.browser.test_upload import SenderCase
 from tests.test_daemon import API, request
 
 #: Markup for every place where a name might stand: text, attribute, script, style, address.
@@ -31,7 +35,7 @@ class HostileNameTests(BrowserCase):
             recipient, shown = self.opens(name), safe_name(name)
             self.assertIn(shown, recipient.reads)
             self.assertNotIn("owned", recipient.page.title().replace(shown, ""))
-            self.assertEqual(recipient.page.locator("img[src=x], script:not([src]), [onmouseover]").count(), 0)
+            self.assertEqual(recipient.page.locator("img[src=x], script:not([src], [type$=json]), [onmouseover]").count(), 0)
 
     def test_turned(self):
         """A name that turns its letters around cannot pass for another, nor turn the page around it."""
@@ -44,3 +48,31 @@ class HostileNameTests(BrowserCase):
         """Return somebody who looks at the page of a file of that name."""
         answer = request("PUT", self.daemon.url(API), files={"file": (name, b"content")})
         return Recipient(self.visitor(), answer.json()["url"])
+
+
+class HostileUploadTests(SenderCase):
+    """The same names, on the list of whoever leaves such files."""
+
+    def test_upload_page(self):
+        """On the list a name is text, before and after a reload."""
+        for name in NAMES:
+            sender = self.sender()
+            drop(sender.page, Given(name, "content"))
+            sender.page.get_by_role("textbox").first.wait_for()
+            self.assert_inert(sender.page)
+            sender.page.reload()
+            sender.page.get_by_role("textbox").first.wait_for()
+            self.assert_inert(sender.page)
+
+    def test_turned(self):
+        """A name that turns its letters around is shown in the order in which they are."""
+        sender = self.sender()
+        drop(sender.page, Given(TURNED, "content"))
+        sender.page.get_by_role("textbox").first.wait_for()
+        self.assertNotIn("\u202e", sender.page.get_by_role("main").inner_text())
+        self.assertIn("gpj.exe", sender.page.get_by_role("main").inner_text())
+
+    def assert_inert(self, page: Page) -> None:
+        """Nothing of a name has become part of the page."""
+        self.assertNotEqual(page.title(), "owned")
+        self.assertEqual(page.locator("img[src=x], script:not([src], [type$=json]), [onmouseover]").count(), 0)

@@ -6,6 +6,7 @@ from typing import Final
 
 from playwright.sync_api import FileChooser, Locator, Page
 
+from tests.browser import words
 from tests.browser.recipient import Recipient, content
 from tests.browser.test_upload import SenderCase
 from tests.test_daemon import left, request
@@ -51,9 +52,9 @@ class KeyboardTests(SenderCase):
         sender = self.sender()
         tab_to(sender.page, sender.options)
         sender.page.keyboard.press("Enter")
-        tab_to(sender.page, sender.option("Password"))
+        tab_to(sender.page, sender.option(words.PASSWORD))
         sender.page.keyboard.type("s3cret")
-        self.assertEqual(sender.option("Password").input_value(), "s3cret")
+        self.assertEqual(sender.option(words.PASSWORD).input_value(), "s3cret")
 
     def test_download(self):
         """Tab and Enter lead from a link to the file."""

@@ -6,6 +6,7 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
+from tests.browser import words
 from tests.browser.giving import Given, drop
 from tests.browser.recipient import Recipient, content
 from tests.browser.road import Way
@@ -32,7 +33,7 @@ class StatusTests(SenderCase):
     def test_waiting(self):
         """Nobody has come yet."""
         _, left = self.leaves()
-        left.says(re.compile("waiting", re.IGNORECASE))
+        left.says(words.WAITING)
 
     def test_delivered(self):
         """When somebody else has the file its sender sees that it was delivered, and when."""
@@ -45,7 +46,7 @@ class StatusTests(SenderCase):
         """When somebody looks at the page of the link its sender sees that."""
         _, left = self.leaves()
         Recipient(self.visitor(user_agent=ANOTHER_AGENT), left.link)
-        left.says(re.compile("opened", re.IGNORECASE))
+        left.says(words.OPENED)
 
     def test_previewed(self):
         """When a chat's robot previews the link its sender sees whose it was, and that the file is still there."""
@@ -64,7 +65,7 @@ class StatusTests(SenderCase):
         left.says(re.compile(r"downloading.*[1-9]\d?\s?%", re.IGNORECASE))
         road.release(Way.DOWN)
         self.assertEqual(len(content(download)), 12 * MIB)
-        left.says(re.compile("delivered", re.IGNORECASE))
+        left.says(words.DELIVERED)
 
     def test_revoke(self):
         """Taken back, the link says so to others, and the page to its sender."""
@@ -72,7 +73,7 @@ class StatusTests(SenderCase):
         link = left.link
         sender.page.on("dialog", lambda dialog: dialog.accept())
         left.button("Revoke").click()
-        left.says(re.compile("revoked|taken back", re.IGNORECASE))
+        left.says(words.REVOKED)
         self.assertEqual(request("GET", link).json()["reason"], "revoked")
 
 
@@ -86,9 +87,9 @@ class ListTests(SenderCase):
         link = sender.left("a.txt").link
         sender.page.reload()
         left = sender.left("a.txt")
-        left.says(re.compile("waiting", re.IGNORECASE))
+        left.says(words.WAITING)
         request("GET", link)
-        left.says(re.compile("delivered", re.IGNORECASE))
+        left.says(words.DELIVERED)
 
     def test_while_away(self):
         """What happened while the page was closed is seen when it is opened again."""
@@ -99,7 +100,7 @@ class ListTests(SenderCase):
         request("GET", link)
         page = sender.visitor.another_page()
         page.goto(self.daemon.url("/"))
-        page.get_by_text(re.compile("delivered", re.IGNORECASE)).first.wait_for()
+        page.get_by_text(words.DELIVERED).first.wait_for()
 
     def test_theirs_alone(self):
         """Somebody else's browser shows none of it."""
@@ -115,7 +116,7 @@ class ListTests(SenderCase):
         drop(sender.page, Given("a.txt", "content"))
         left = sender.left("a.txt")
         request("GET", left.link)
-        left.says(re.compile("delivered", re.IGNORECASE))
+        left.says(words.DELIVERED)
         left.button("Remove").click()
         sender.page.reload()
         self.assertEqual(sender.page.get_by_text("a.txt").count(), 0)

@@ -10,6 +10,7 @@ from typing import Any, Final
 from PIL import Image
 from playwright.sync_api import expect
 
+from tests.browser import words
 from tests.browser.case import BrowserCase
 from tests.browser.giving import Given, drag_over, drop, paste_image, paste_text
 from tests.browser.qr import decoded
@@ -151,8 +152,8 @@ class OptionsTests(SenderCase):
         """Password, expiry and number of downloads count."""
         sender = self.sender()
         sender.opens_options()
-        sender.option("Password").fill("s3cret")
-        sender.option("Downloads").fill("2")
+        sender.option(words.PASSWORD).fill("s3cret")
+        sender.option(words.DOWNLOADS).fill("2")
         drop(sender.page, Given("a.txt", "secret"))
         link = sender.left("a.txt").link
         answers = [request("GET", link, params=params) for params in ({}, *[{"password": "s3cret"}] * 3)]
