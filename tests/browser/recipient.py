@@ -6,8 +6,8 @@ from pathlib import Path
 
 from playwright.sync_api import Download, Locator
 
-from tests.browser import words
 from tests.browser.visitor import Visitor
+from tests.browser.words import said
 
 
 class Recipient:
@@ -35,12 +35,12 @@ class Recipient:
     @property
     def password(self) -> Locator:
         """Where the password goes."""
-        return self.page.get_by_label(words.PASSWORD)
+        return self.page.get_by_label(said("download.password"))
 
     @property
     def button(self) -> Locator:
         """What begins the download."""
-        return self.page.get_by_role("button", name=words.DOWNLOAD)
+        return self.page.get_by_role("button", name=said("download.submit"))
 
     @property
     def invalid(self) -> Locator:

@@ -8,8 +8,8 @@ from typing import Final
 
 from playwright.sync_api import FileChooser, Locator
 
-from tests.browser import words
 from tests.browser.visitor import Visitor
+from tests.browser.words import said
 
 #: Lets a page copy and paste.
 CLIPBOARD: Final = ("clipboard-read", "clipboard-write")
@@ -32,17 +32,17 @@ class Sender:
     @property
     def picker(self) -> Locator:
         """What opens the system's window for picking files."""
-        return self.page.get_by_role("button", name=words.CHOOSE).first
+        return self.page.get_by_label(said("upload.choose_several"))
 
     @property
     def options(self) -> Locator:
         """What hides the options, and shows them."""
-        return self.page.get_by_text(words.OPTIONS)
+        return self.page.get_by_text(said("options.heading")).first
 
     def picks(self, *files: Path) -> None:
         """Open the picker, and pick files."""
         with self.page.expect_file_chooser() as opened:
-            self.picker.click()
+            self.page.get_by_text(said("upload.choose_several")).click()
         chooser: FileChooser = opened.value
         chooser.set_files(files)
 
@@ -50,13 +50,13 @@ class Sender:
         """Open what is behind 'options'."""
         self.options.click()
 
-    def option(self, name: re.Pattern[str]) -> Locator:
-        """Return the field of an option."""
-        return self.page.get_by_label(name)
+    def option(self, name: str) -> Locator:
+        """Return the field of an option: ``password``, ``expires`` or ``downloads``."""
+        return self.page.get_by_label(said(f"options.{name}"))
 
-    def says(self, said: str | re.Pattern[str]) -> None:
+    def says(self, text: str | re.Pattern[str]) -> None:
         """Wait until the page says something."""
-        self.page.get_by_text(said).first.wait_for()
+        self.page.get_by_text(text).first.wait_for()
 
     def left(self, name: str) -> Left:
         """Return what the page says of a file."""
@@ -77,17 +77,17 @@ class Left:
     @property
     def qr(self) -> Locator:
         """The QR code."""
-        return self.item.get_by_role("img", name=words.QR)
+        return self.item.get_by_role("img", name=said("drops.code_alt"))
 
     def button(self, name: str) -> Locator:
-        """Return one of the buttons."""
-        return self.item.get_by_role("button", name=name)
+        """Return a button by its name in the catalogues: ``copy``, ``cancel``, ``revoke``."""
+        return self.item.get_by_role("button", name=said(f"drops.{name}"))
 
     @property
     def progress(self) -> Locator:
         """Return the bar that grows while a file is sent."""
         return self.item.get_by_role("progressbar")
 
-    def says(self, said: str | re.Pattern[str]) -> None:
+    def says(self, text: str | re.Pattern[str]) -> None:
         """Wait until it says something."""
-        self.item.get_by_text(said).first.wait_for()
+        self.item.get_by_text(text).first.wait_for()

@@ -9,13 +9,13 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import expect
 
-from tests.browser import words
 from tests.browser.giving import Given, drop
 from tests.browser.recipient import Recipient
 from tests.browser.road import Way
 from tests.browser.sender import Sender
 from tests.browser.stage import Stage
 from tests.browser.visitor import ANOTHER_AGENT, Visitor
+from tests.browser.words import said
 from tests.test_daemon import left, request
 
 MIB: Final = 2**20
@@ -67,8 +67,8 @@ def drops(stage: Stage, visitor: Visitor) -> None:
     request("GET", links[0])
     request("GET", links[1], headers={"User-Agent": "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"})
     request("GET", links[2], headers={"Accept": "text/html", "User-Agent": ANOTHER_AGENT})
-    for name, said in zip(names, (words.DELIVERED, words.PREVIEWED, words.OPENED, words.WAITING), strict=True):
-        sender.left(name).says(said)
+    for name, stage_of in zip(names, ("delivered", "previewed", "opened", "waiting"), strict=True):
+        sender.left(name).says(said(f"status.{stage_of}"))
 
 
 def download(stage: Stage, visitor: Visitor) -> None:

@@ -35,7 +35,9 @@ class HostileNameTests(BrowserCase):
             recipient, shown = self.opens(name), safe_name(name)
             self.assertIn(shown, recipient.reads)
             self.assertNotIn("owned", recipient.page.title().replace(shown, ""))
-            self.assertEqual(recipient.page.locator("img[src=x], script:not([src], [type$=json]), [onmouseover]").count(), 0)
+            self.assertEqual(
+                recipient.page.locator("img[src=x], script:not([src], [type$=json]), [onmouseover]").count(), 0
+            )
 
     def test_turned(self):
         """A name that turns its letters around cannot pass for another, nor turn the page around it."""

@@ -6,7 +6,6 @@ from typing import Final
 
 from playwright.sync_api import FileChooser, Locator, Page
 
-from tests.browser import words
 from tests.browser.recipient import Recipient, content
 from tests.browser.test_upload import SenderCase
 from tests.test_daemon import left, request
@@ -41,7 +40,7 @@ class KeyboardTests(SenderCase):
         chooser: FileChooser = opened.value
         chooser.set_files(self.file("a.txt", b"content"))
         link = sender.left("a.txt").link
-        tab_to(sender.page, sender.left("a.txt").button("Copy"))
+        tab_to(sender.page, sender.left("a.txt").button("copy"))
         sender.page.keyboard.press("Enter")
         sender.left("a.txt").says("Copied")
         self.assertEqual(sender.page.evaluate("navigator.clipboard.readText()"), link)
@@ -52,9 +51,9 @@ class KeyboardTests(SenderCase):
         sender = self.sender()
         tab_to(sender.page, sender.options)
         sender.page.keyboard.press("Enter")
-        tab_to(sender.page, sender.option(words.PASSWORD))
+        tab_to(sender.page, sender.option("password"))
         sender.page.keyboard.type("s3cret")
-        self.assertEqual(sender.option(words.PASSWORD).input_value(), "s3cret")
+        self.assertEqual(sender.option("password").input_value(), "s3cret")
 
     def test_download(self):
         """Tab and Enter lead from a link to the file."""

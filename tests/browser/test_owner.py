@@ -6,13 +6,13 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
-from tests.browser import words
 from tests.browser.giving import Given, drop
 from tests.browser.recipient import Recipient, content
 from tests.browser.road import Way
 from tests.browser.sender import Left, Sender
 from tests.browser.test_upload import SenderCase
 from tests.browser.visitor import ANOTHER_AGENT
+from tests.browser.words import said
 from tests.test_daemon import request
 
 MIB: Final = 2**20
@@ -33,7 +33,7 @@ class StatusTests(SenderCase):
     def test_waiting(self):
         """Nobody has come yet."""
         _, left = self.leaves()
-        left.says(words.WAITING)
+        left.says(said("status.waiting"))
 
     def test_delivered(self):
         """When somebody else has the file its sender sees that it was delivered, and when."""
@@ -46,7 +46,7 @@ class StatusTests(SenderCase):
         """When somebody looks at the page of the link its sender sees that."""
         _, left = self.leaves()
         Recipient(self.visitor(user_agent=ANOTHER_AGENT), left.link)
-        left.says(words.OPENED)
+        left.says(said("status.opened"))
 
     def test_previewed(self):
         """When a chat's robot previews the link its sender sees whose it was, and that the file is still there."""
@@ -65,15 +65,15 @@ class StatusTests(SenderCase):
         left.says(re.compile(r"downloading.*[1-9]\d?\s?%", re.IGNORECASE))
         road.release(Way.DOWN)
         self.assertEqual(len(content(download)), 12 * MIB)
-        left.says(words.DELIVERED)
+        left.says(said("status.delivered"))
 
     def test_revoke(self):
         """Taken back, the link says so to others, and the page to its sender."""
-        sender, left = self.leaves()
+        _, left = self.leaves()
         link = left.link
-        sender.page.on("dialog", lambda dialog: dialog.accept())
-        left.button("Revoke").click()
-        left.says(words.REVOKED)
+        left.button("revoke").click()
+        left.button("revoke_yes").click()
+        left.says(said("status.revoked"))
         self.assertEqual(request("GET", link).json()["reason"], "revoked")
 
 
@@ -87,9 +87,9 @@ class ListTests(SenderCase):
         link = sender.left("a.txt").link
         sender.page.reload()
         left = sender.left("a.txt")
-        left.says(words.WAITING)
+        left.says(said("status.waiting"))
         request("GET", link)
-        left.says(words.DELIVERED)
+        left.says(said("status.delivered"))
 
     def test_while_away(self):
         """What happened while the page was closed is seen when it is opened again."""
@@ -100,7 +100,7 @@ class ListTests(SenderCase):
         request("GET", link)
         page = sender.visitor.another_page()
         page.goto(self.daemon.url("/"))
-        page.get_by_text(words.DELIVERED).first.wait_for()
+        page.get_by_text(said("status.delivered")).first.wait_for()
 
     def test_theirs_alone(self):
         """Somebody else's browser shows none of it."""
@@ -116,7 +116,7 @@ class ListTests(SenderCase):
         drop(sender.page, Given("a.txt", "content"))
         left = sender.left("a.txt")
         request("GET", left.link)
-        left.says(words.DELIVERED)
-        left.button("Remove").click()
+        left.says(said("status.delivered"))
+        left.button("forget").click()
         sender.page.reload()
         self.assertEqual(sender.page.get_by_text("a.txt").count(), 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Final
 
 from tests.browser.case import BrowserCase
@@ -23,13 +22,13 @@ class PlainFormTests(BrowserCase):
     def sends(self) -> str:
         """Send the form; returns the link that the page gives."""
         self.page.get_by_role("button", name="Upload").click()
-        link = self.page.get_by_role("textbox").first.input_value()
+        link = self.page.get_by_label("Link", exact=True).input_value()
         self.assertRegex(link, f"^{LINK.pattern}$")
         return link
 
     def pick(self, name: str, content: bytes) -> None:
         """Pick a file."""
-        self.page.get_by_label(re.compile("^File")).set_input_files(self.file(name, content))
+        self.page.get_by_label("Choose a file").set_input_files(self.file(name, content))
 
     def test_file(self):
         """A file that is picked comes back from the link, once."""
@@ -44,8 +43,9 @@ class PlainFormTests(BrowserCase):
     def test_options(self):
         """Password, expiry and number of downloads count."""
         self.pick("a.txt", b"secret")
+        self.page.get_by_text("Options", exact=True).click()
         self.page.get_by_label("Password").fill("s3cret")
-        self.page.get_by_label("Keep it").fill("90s")
+        self.page.get_by_label("Keep it for").select_option("1 hour")
         self.page.get_by_label("Downloads").fill("2")
         link = self.sends()
         answers = [request("GET", link, params=params) for params in ({}, *[{"password": "s3cret"}] * 3)]

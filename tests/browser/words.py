@@ -1,28 +1,34 @@
-"""What things are called on the pages, in each language that they speak."""
+"""What things are called on the pages, in whatever language: tests find a button by its name in the catalogues.
+
+What a page must *say* stands in the tests, in English.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+import tomllib
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+_VALUE: Final = re.compile(r"\\\{\w+\\\}")
 
 
-def _any_of(*words: str) -> re.Pattern[str]:
-    return re.compile("|".join(words), re.IGNORECASE)
+def said(key: str) -> re.Pattern[str]:
+    """Return what finds the text of ``key`` ("drops.copy"), in any language and with any values."""
+    texts = [_at(catalogue, key) for catalogue in _catalogues()]
+    forms = [form for text in texts for form in (text.values() if isinstance(text, dict) else [text])]
+    return re.compile("|".join(_VALUE.sub(".+", re.escape(form)) for form in forms))
 
 
-# -- to click on, and to fill in ------------------------------------------------------------------
+def _at(catalogue: dict[str, Any], key: str) -> Any:
+    found: Any = catalogue
+    for part in key.split("."):
+        found = found[part]
+    return found
 
-CHOOSE: Final = _any_of("choose", "pick", "select", "auswählen", "wählen")
-OPTIONS: Final = _any_of("^options$", "^optionen$")
-PASSWORD: Final = _any_of("^password", "^passwort")
-DOWNLOADS: Final = _any_of("^downloads")
-DOWNLOAD: Final = _any_of("^download", "^herunterladen")
-QR: Final = _any_of("QR")
 
-# -- what becomes of a drop -----------------------------------------------------------------------
-
-WAITING: Final = _any_of("waiting", "wartet")
-OPENED: Final = _any_of("opened", "geöffnet", "angesehen")
-PREVIEWED: Final = _any_of("previewed", "vorschau")
-DELIVERED: Final = _any_of("delivered", "zugestellt", "abgeholt", "heruntergeladen")
-REVOKED: Final = _any_of("revoked", "taken back", "zurückgezogen", "zurückgenommen")
+@cache
+def _catalogues() -> list[dict[str, Any]]:
+    folder = files("filedropd.web") / "ui" / "words"
+    return [tomllib.loads(each.read_text("utf-8")) for each in folder.iterdir() if each.name.endswith(".toml")]
