@@ -15,7 +15,7 @@ setup(
     packages=[*find_packages(include=["filedropd", "filedropd.*"]), "twisted.plugins"],
     package_data={
         "filedropd.records": ["schema/*.sql"],
-        "filedropd.web": ["openapi.json", "ui/*"],
+        "filedropd.web": ["openapi.json", "ui/*/*"],
         "filedropd": ["py.typed"],
     },
     install_requires=[
@@ -29,6 +29,8 @@ setup(
         "argon2-cffi>=25.1",
         "click>=8.1",
         "crawler-user-agents>=1.67",
+        "jinja2>=3.1.6,<4",
+        "segno>=1.6.6,<2",
         "prometheus-client>=0.22,<1",
         "psycopg2-binary>=2.9.10,<3",
         "txpostgres>=1.7,<1.8",
