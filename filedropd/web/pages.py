@@ -23,19 +23,12 @@ from filedropd.web.assets import Assets
 from filedropd.web.languages import Language
 
 #: What a page may do: run and look as we wrote it, ask us, and send a form back to us. Nothing else.
-POLICY: Final = "; ".join((
-    "default-src 'none'",
-    "script-src 'self'",
-    "style-src 'self'",
-    # blob: is a QR code that a script has fetched.
-    "img-src 'self' blob:",
-    "connect-src 'self'",
-    "form-action 'self'",
-    "base-uri 'none'",
-    "frame-ancestors 'none'",
-    "require-trusted-types-for 'script'",
-    "trusted-types 'none'",
-))  # fmt: skip
+#: ``blob:`` is a QR code that a script has fetched with the owner's token.
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
 
 #: What a page with a form is served with. Without a referrer the origin of its form would be ``null``.
 REFERRER_POLICY: Final = "same-origin"

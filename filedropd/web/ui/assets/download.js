@@ -13,7 +13,7 @@ const PATIENCE = 20;
 const form = document.getElementById("take");
 const heading = document.getElementById("heading");
 const bar = document.getElementById("bar");
-const note = document.getElementById("note");
+const lead = document.getElementById("left");
 const name = document.getElementById("name").textContent;
 let asking = 0;
 let stage = "";
@@ -80,14 +80,12 @@ function show(claim) {
 function put(now, mood, headline, words, { part = null, again = false, end = false }) {
   document.body.dataset.mood = mood;
   heading.textContent = headline;
-  note.textContent = words;
+  lead.textContent = words;
   bar.hidden = part === null;
   if (part !== null) {
     bar.value = part;
   }
   title(now === "running" ? percent(part) : null);
-  document.getElementById("fetching").hidden = false;
-  document.getElementById("left").hidden = true;
   document.getElementById("terminal").hidden = true;
   document.getElementById("resume-note").hidden = true;
   form.hidden = !again;
