@@ -87,7 +87,8 @@ class Loading:
         visitor.context.add_init_script(_OBSERVE)
         self._devtools: CDPSession = visitor.context.new_cdp_session(visitor.page)
         self._devtools.on("Network.requestWillBeSent", self._begun)
-        self._devtools.on("Network.requestServedFromCache", self._cached)
+        self._devtools.on("Network.requestServedFromCache", self._cached)  # from memory
+        self._devtools.on("Network.responseReceived", self._answered)
         self._devtools.on("Network.loadingFinished", self._finished)
         self._devtools.send("Network.enable")
         self._devtools.send(
@@ -107,6 +108,10 @@ class Loading:
 
     def _cached(self, told: dict[str, Any]) -> None:
         self._fetched.discard(told["requestId"])
+
+    def _answered(self, told: dict[str, Any]) -> None:
+        if told["response"]["fromDiskCache"]:
+            self._cached(told)
 
     def _finished(self, told: dict[str, Any]) -> None:
         self._sizes[told["requestId"]] = told["encodedDataLength"]

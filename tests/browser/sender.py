@@ -42,7 +42,7 @@ class Sender:
     def picks(self, *files: Path) -> None:
         """Open the picker, and pick files."""
         with self.page.expect_file_chooser() as opened:
-            self.page.get_by_text(said("upload.choose_several")).click()
+            self.picker.click()
         chooser: FileChooser = opened.value
         chooser.set_files(files)
 
@@ -78,6 +78,12 @@ class Left:
     def qr(self) -> Locator:
         """The QR code."""
         return self.item.get_by_role("img", name=said("drops.code_alt"))
+
+    def shows_code(self) -> None:
+        """Have the QR code shown, where it is not."""
+        if self.button("code").get_attribute("aria-expanded") == "false":
+            self.button("code").click()
+        self.qr.wait_for()
 
     def button(self, name: str) -> Locator:
         """Return a button by its name in the catalogues: ``copy``, ``cancel``, ``revoke``."""

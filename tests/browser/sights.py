@@ -55,7 +55,7 @@ def link(stage: Stage, visitor: Visitor) -> None:
     """A link, just made, with its QR code and what becomes of the file."""
     sender = Sender(visitor, stage.daemon.url("/"))
     drop(visitor.page, Given("report.pdf", size=300_000, type="application/pdf"))
-    sender.left("report.pdf").qr.wait_for()
+    sender.left("report.pdf").shows_code()
 
 
 def drops(stage: Stage, visitor: Visitor) -> None:

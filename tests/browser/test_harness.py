@@ -20,7 +20,7 @@ class WitnessTests(BrowserCase):
         """A script that a page's policy forbids is noticed."""
         visitor = self.visitor()
         visitor.page.goto(self.daemon.url("/"))
-        visitor.page.evaluate("document.body.insertAdjacentHTML('beforeend', '<img src=http://127.0.0.1:1/>')")
+        visitor.page.evaluate("document.body.append(Object.assign(new Image(), {src: 'http://127.0.0.1:1/'}))")
         eventually(lambda: self.turned(visitor) and visitor.violations, "the browser says what it refused")
         self.assertIn("img-src", " ".join(visitor.violations))
         self.stage.visitors.clear()

@@ -12,6 +12,8 @@ from tests.test_daemon import left, request
 
 #: Presses of Tab within which everything on a page is reached.
 _MOST: Final = 40
+_HAS_FOCUS: Final = "element => element.closest(':focus') !== null"
+_SHOWS_IT: Final = "element => element.closest(':focus-visible') !== null"
 
 
 def tab_to(page: Page, wanted: Locator) -> None:
@@ -21,8 +23,8 @@ def tab_to(page: Page, wanted: Locator) -> None:
     """
     for _ in range(_MOST):
         page.keyboard.press("Tab")
-        if wanted.evaluate("element => element === document.activeElement"):
-            if not wanted.evaluate("element => element.matches(':focus-visible')"):
+        if wanted.evaluate(_HAS_FOCUS):
+            if not wanted.evaluate(_SHOWS_IT):
                 raise AssertionError("what has the focus does not show it")
             return
     raise AssertionError(f"the keyboard does not reach {wanted}")

@@ -13,7 +13,7 @@ class LanguageTests(BrowserCase):
 
     def page(self, sight: str, wanted: str) -> Page:
         """Return a page as somebody sees it whose browser asks for these languages."""
-        visitor = self.visitor(extra_http_headers={"Accept-Language": wanted})
+        visitor = self.visitor(locale=None, extra_http_headers={"Accept-Language": wanted})
         SIGHTS[sight](self.stage, visitor)
         return visitor.page
 

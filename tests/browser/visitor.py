@@ -33,6 +33,7 @@ class Visitor:
     :ivar page: what they look at.
     :ivar console: what the browser said on the console, errors that nobody caught among it.
     :ivar requested: the URL of every request, in order.
+    :ivar sent: the URL of every request that sends something, or changes it.
     :ivar statuses: of every answer: its URL and status.
     :ivar owner_tokens: every token with which one of the requests proved that its drop is theirs.
     """
@@ -41,6 +42,7 @@ class Visitor:
         self.console: list[str] = []
         self.uncaught: list[str] = []
         self.requested: list[str] = []
+        self.sent: list[str] = []
         self.statuses: list[tuple[str, int]] = []
         self.owner_tokens: set[str] = set()
         self.context = chromium().new_context(**({"viewport": DESKTOP, "locale": "en-GB"} | options))
@@ -61,6 +63,8 @@ class Visitor:
 
     def _requested(self, request: Request) -> None:
         self.requested.append(request.url)
+        if request.method != "GET":
+            self.sent.append(request.url)
         shown = _BEARER.match(request.headers.get("authorization", ""))
         if shown is not None:
             self.owner_tokens.add(shown.group(1))
