@@ -1,6 +1,6 @@
 /** One entry of the list of drops: what it shows. What is behind it is elsewhere. */
 
-import { percent, say, size, visible } from "./words.js";
+import { percent, say, visible } from "./words.js";
 
 const template = document.getElementById("drop");
 
@@ -79,11 +79,6 @@ export class Card {
     }
     this.part("history").hidden = events.length === 0;
   }
-}
-
-/** The facts of a file. @param {number} octets @returns {string} */
-export function sized(octets) {
-  return say("drops.facts", { size: size(octets) });
 }
 
 /** Change a text only where it is another: selections and screen readers stay where they are. */

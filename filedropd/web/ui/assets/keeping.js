@@ -1,14 +1,17 @@
 /** A drop that is left: its link to hand on, what becomes of it, and taking it back. */
 
-import { Card, sized } from "./card.js";
+import { Card } from "./card.js";
 import * as drops from "./drops.js";
 import { follow } from "./status.js";
 import { events, told } from "./story.js";
 import { call, tell, warn } from "./voice.js";
-import { apart, date, say, time } from "./words.js";
+import { apart, date, say, size, time } from "./words.js";
 
 /** Milliseconds for which a button says what it did. */
 const NOTICE = 2500;
+
+/** Events that are kept of a drop that is over. */
+const MOST_EVENTS = 30;
 
 /** One drop in the list. */
 export class Keeping {
@@ -20,19 +23,21 @@ export class Keeping {
    * @param {drops.Drop} drop
    * @param {string} api where drops live
    * @param {(keeping: Keeping) => void} forgotten is told that its entry is to go
-   * @param {Card} [card] the entry that it had before
+   * @param {boolean} [fresh] it was left just now: somebody waits for what becomes of it
    */
-  constructor(drop, api, forgotten, card = new Card(drop.name)) {
+  constructor(drop, api, forgotten, fresh = false) {
+    const card = new Card(drop.name);
     this.drop = drop;
     this.card = card;
+    this.fresh = fresh;
     this.forgotten = forgotten;
     this.address = `${api}/${drop.id}`;
     this.over = false;
     card.facts(...[
-      sized(drop.size),
-      say("drops.copies", { count: drop.downloads }),
+      size(drop.size),
+      say("terms.downloads", { count: drop.downloads }),
       say("drops.kept", { moment: date(drop.expires_at) }),
-      ...(drop.secret ? [say("drops.secret")] : []),
+      ...(drop.secret ? [say("terms.secret")] : []),
     ]);
     const link = card.part("link");
     link.value = drop.url;
@@ -66,7 +71,8 @@ export class Keeping {
       this.#offer(false);
     };
     const away = () => this.card.show({ mood: "calm", headline: say("status.away") });
-    follow(`${this.address}/status`, this.drop.owner_token, { status: (status) => this.#status(status), lost, away }, this.#control.signal);
+    const to = { status: (status) => this.#status(status), lost, away };
+    follow(`${this.address}/status`, this.drop.owner_token, to, this.#control.signal, this.fresh);
   }
 
   #status(status) {
@@ -78,7 +84,7 @@ export class Keeping {
     this.#offer(!gone);
     if (gone && !this.over) {
       this.over = true;
-      drops.change(this.drop.id, { last: status });
+      drops.change(this.drop.id, { last: { ...status, events: status.events.slice(-MOST_EVENTS) } });
       document.dispatchEvent(new Event("drop-over"));
     }
     if (story.stage !== this.#stage) {

@@ -1,6 +1,6 @@
 /** Files on their way: a few at a time, the others wait. Each has its entry in the list, with its own progress. */
 
-import { Card, sized } from "./card.js";
+import { Card } from "./card.js";
 import { Pace } from "./pace.js";
 import { Fault, send } from "./sending.js";
 import { tell, title, warn } from "./voice.js";
@@ -34,7 +34,7 @@ export class Leaving {
     this.file = file;
     this.options = options;
     this.card = new Card(file.name);
-    this.card.facts(sized(file.size));
+    this.card.facts(size(file.size));
     this.card.on("cancel", () => this.#cancel());
     this.card.on("retry", () => this.begin());
     this.card.on("forget", () => to.dropped(this));

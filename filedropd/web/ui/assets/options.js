@@ -25,9 +25,9 @@ export function watch() {
   const update = () => {
     const count = downloads.validity.valid && downloads.value !== "" ? downloads.valueAsNumber : 1;
     terms.textContent = [
-      say("options.terms_once", { count }),
-      say("options.terms_kept", { span: expires.selectedOptions[0].textContent }),
-      say(password.value === "" ? "options.terms_open" : "options.terms_secret"),
+      say("terms.downloads", { count }),
+      say("terms.kept", { span: expires.selectedOptions[0].textContent }),
+      say(password.value === "" ? "terms.open" : "terms.secret"),
     ].join(" · ");
   };
   for (const field of [password, expires, downloads]) {

@@ -7,14 +7,18 @@
 
 /** Streams that a page keeps at a time. */
 const MOST = 2;
-/** Milliseconds between two questions, and after which a silent stream is given up (it speaks every 15 s). */
-const ASK = 8000;
+/** Drops that are asked for as often as that. */
+const FEW = 8;
+/** Milliseconds between two questions where few drops are asked for, and after which a silent stream is given up (it speaks every 15 s). */
+const ASK = 5000;
 const HIDDEN = 20000;
 const SILENCE = 40000;
 const SOON = 1000;
 const LATE = 30000;
 
-let streams = 0;
+/** What stops each stream, the oldest first. @type {Set<() => void>} */
+const streams = new Set();
+let followed = 0;
 
 /**
  * Tell what becomes of a drop until that is final.
@@ -23,18 +27,32 @@ let streams = 0;
  * @param {{status: (status: Object) => void, lost: (code: number) => void, away: () => void}} to
  *   is told each status; that there will be none, since the server answered `code`; that the server is not there
  * @param {AbortSignal} signal ends it
+ * @param {boolean} first it is to be listened to, in the place of another
  */
-export async function follow(address, token, to, signal) {
+export async function follow(address, token, to, signal, first = false) {
+  followed += 1;
+  try {
+    await attend(address, token, to, signal, first);
+  } finally {
+    followed -= 1;
+  }
+}
+
+async function attend(address, token, to, signal, first) {
   let wait = SOON;
   while (!signal.aborted) {
-    const live = !document.hidden && streams < MOST;
+    if (first && streams.size >= MOST) {
+      [...streams][0]();
+    }
+    const live = !document.hidden && (first || streams.size < MOST);
+    first = false;
     try {
       const over = await (live ? listen : ask)(address, token, to.status, signal);
       if (over) {
         return;
       }
       wait = SOON;
-      await pause(live ? SOON : document.hidden ? HIDDEN : ASK, signal);
+      await pause(live ? SOON : (document.hidden ? HIDDEN : ASK) * Math.max(1, followed / FEW), signal);
     } catch (error) {
       if (signal.aborted) {
         return;
@@ -71,15 +89,21 @@ async function ask(address, token, told, signal) {
   return final(status);
 }
 
-/** Listen until the stream ends, or nobody looks at the page any more; tells whether it was final. */
+/** Listen until the stream ends, or gives way to another or to nobody who looks at the page; tells whether it was final. */
 async function listen(address, token, told, signal) {
   const control = new AbortController();
   const stop = () => control.abort();
-  const hide = () => document.hidden && stop();
+  let yields = false;
+  const give_way = () => {
+    yields = true;
+    streams.delete(give_way);
+    stop();
+  };
+  const hide = () => document.hidden && give_way();
   let timer = setTimeout(stop, SILENCE);
   signal.addEventListener("abort", stop);
   document.addEventListener("visibilitychange", hide);
-  streams += 1;
+  streams.add(give_way);
   let over = false;
   try {
     const response = await request(address, token, "text/event-stream", control.signal);
@@ -101,12 +125,12 @@ async function listen(address, token, told, signal) {
       }
     }
   } catch (error) {
-    if (control.signal.aborted && document.hidden) {
-      return over; // nobody looks: asking will do
+    if (yields) {
+      return over; // asking will do
     }
     throw error;
   } finally {
-    streams -= 1;
+    streams.delete(give_way);
     clearTimeout(timer);
     signal.removeEventListener("abort", stop);
     document.removeEventListener("visibilitychange", hide);

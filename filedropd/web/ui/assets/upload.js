@@ -56,7 +56,7 @@ async function left(leaving, receipt) {
   drops.add(drop);
   let keeping;
   try {
-    keeping = new (await keeper()).Keeping(drop, server.api, gone);
+    keeping = new (await keeper()).Keeping(drop, server.api, gone, true);
   } catch (error) {
     location.reload(); // the server was given other pages since this one was opened; the drop is in the list
     throw error;
