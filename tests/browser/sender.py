@@ -81,13 +81,13 @@ class Left:
 
     def shows_code(self) -> None:
         """Have the QR code shown, where it is not."""
-        if self.button("code").get_attribute("aria-expanded") == "false":
-            self.button("code").click()
+        if self.button("list.code").get_attribute("aria-expanded") == "false":
+            self.button("list.code").click()
         self.qr.wait_for()
 
     def button(self, name: str) -> Locator:
-        """Return a button by its name in the catalogues: ``copy``, ``cancel``, ``revoke``."""
-        return self.item.get_by_role("button", name=said(f"drops.{name}"))
+        """Return a button by its name in the catalogues, as ``list.cancel``."""
+        return self.item.get_by_role("button", name=said(name))
 
     @property
     def progress(self) -> Locator:

@@ -42,7 +42,7 @@ class KeyboardTests(SenderCase):
         chooser: FileChooser = opened.value
         chooser.set_files(self.file("a.txt", b"content"))
         link = sender.left("a.txt").link
-        tab_to(sender.page, sender.left("a.txt").button("copy"))
+        tab_to(sender.page, sender.left("a.txt").button("drops.copy"))
         sender.page.keyboard.press("Enter")
         sender.left("a.txt").says("Copied")
         self.assertEqual(sender.page.evaluate("navigator.clipboard.readText()"), link)

@@ -71,8 +71,8 @@ class StatusTests(SenderCase):
         """Taken back, the link says so to others, and the page to its sender."""
         _, left = self.leaves()
         link = left.link
-        left.button("revoke").click()
-        left.button("revoke_yes").click()
+        left.button("list.revoke").click()
+        left.button("list.revoke_yes").click()
         left.says(said("status.revoked"))
         self.assertEqual(request("GET", link).json()["reason"], "revoked")
 
@@ -117,6 +117,6 @@ class ListTests(SenderCase):
         left = sender.left("a.txt")
         request("GET", left.link)
         left.says(said("status.delivered"))
-        left.button("forget").click()
+        left.button("list.forget").click()
         sender.page.reload()
         self.assertEqual(sender.page.get_by_text("a.txt").count(), 0)

@@ -125,7 +125,7 @@ class SendingTests(SenderCase):
         sender, road = self.held()
         eventually(lambda: self.daemon.files("incoming"), "the upload is on its way to the disk")
         kept = len(self.daemon.files("blobs"))
-        sender.left("film.mkv").button("cancel").click()
+        sender.left("film.mkv").button("list.cancel").click()
         sender.left("film.mkv").item.wait_for(state="detached")
         road.release(Way.UP)  # the end of a connection comes after what is held of it
         eventually(lambda: not self.daemon.files("incoming"), "nothing is left of it")
@@ -137,7 +137,7 @@ class SendingTests(SenderCase):
         """When the connection breaks the page says so, and a second try gets the link."""
         sender, road = self.held()
         road.bar()
-        retry = sender.left("film.mkv").button("retry")
+        retry = sender.left("film.mkv").button("list.retry")
         retry.wait_for()
         road.open()
         road.release(Way.UP)
@@ -169,7 +169,7 @@ class LinkTests(SenderCase):
         drop(sender.page, Given("a.txt", "content"))
         left = sender.left("a.txt")
         link = left.link
-        left.button("copy").click()
+        left.button("drops.copy").click()
         left.says("Copied")
         self.assertEqual(sender.page.evaluate("navigator.clipboard.readText()"), link)
 
@@ -180,7 +180,7 @@ class LinkTests(SenderCase):
         sender = Sender(visitor, self.daemon.url("/"))
         drop(sender.page, Given("a.txt", "content"))
         left = sender.left("a.txt")
-        left.button("share").click()
+        left.button("list.share").click()
         self.assertEqual(sender.page.evaluate("window.shared.url"), left.link)
 
     def test_qr(self):
