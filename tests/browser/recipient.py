@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from playwright.sync_api import Download, Locator
@@ -47,7 +48,7 @@ class Recipient:
         """Where the password goes, once one was wrong."""
         return self.page.locator("input[type=password][aria-invalid=true]")
 
-    def sees(self, heading: str) -> None:
+    def sees(self, heading: str | re.Pattern[str]) -> None:
         """Wait for a heading."""
         self.page.get_by_role("heading", name=heading).wait_for()
 

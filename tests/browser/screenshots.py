@@ -33,12 +33,12 @@ class Picture:
     sight: str
     device: str = "desktop"
     scheme: str = "light"
-    language: str = "en"
+    language: str = "en-GB"
 
     @property
     def name(self) -> str:
         """What its file is called."""
-        return "-".join([self.sight, self.device, self.scheme, *([self.language] if self.language != "en" else [])])
+        return "-".join([self.sight, self.device, self.scheme, *([self.language] if self.language != "en-GB" else [])])
 
     @property
     def options(self) -> dict[str, Any]:

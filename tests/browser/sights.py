@@ -11,12 +11,12 @@ from playwright.sync_api import expect
 
 from tests.browser.giving import Given, drop
 from tests.browser.recipient import Recipient
-from tests.browser.road import Way
+from tests.browser.road import Road, Way
 from tests.browser.sender import Sender
 from tests.browser.stage import Stage
 from tests.browser.visitor import ANOTHER_AGENT, Visitor
 from tests.browser.words import said
-from tests.test_daemon import left, request
+from tests.test_daemon import API, left, request
 
 MIB: Final = 2**20
 
@@ -41,7 +41,7 @@ def sending(stage: Stage, visitor: Visitor) -> None:
     road.hold(Way.UP, MIB)
     drop(visitor.page, Given("holidays.mp4", size=12 * MIB))
     sender.left("holidays.mp4").progress.wait_for()
-    expect(visitor.page).to_have_title(re.compile(r"\d\s?%"))
+    expect(visitor.page).to_have_title(re.compile(r"[1-9]\d?\s?%"))
 
 
 def too_large(stage: Stage, visitor: Visitor) -> None:
@@ -73,7 +73,14 @@ def drops(stage: Stage, visitor: Visitor) -> None:
 
 def download(stage: Stage, visitor: Visitor) -> None:
     """The page behind a link."""
-    Recipient(visitor, left(stage.daemon, bytes(300_000))["url"])
+    Recipient(visitor, _left(stage, bytes(2_900_000)))
+
+
+def _left(stage: Stage, content: bytes) -> str:
+    """Leave a file that looks like somebody's; returns its link."""
+    files = {"file": ("Holidays 2026.zip", content, "application/zip")}
+    answer = request("POST", stage.daemon.url(API), files=files)
+    return str(answer.json()["url"])
 
 
 def password(stage: Stage, visitor: Visitor) -> None:
@@ -87,6 +94,46 @@ def wrong_password(stage: Stage, visitor: Visitor) -> None:
     recipient.password.fill("other")
     recipient.button.click()
     recipient.invalid.wait_for()
+
+
+def too_often(stage: Stage, visitor: Visitor) -> None:
+    """A password tried once too often."""
+    link = left(stage.daemon, b"secret", password="s3cret")["url"]
+    recipient = Recipient(visitor, link)
+    while request("GET", link, params={"password": "other"}).status_code == 401:
+        pass
+    recipient.password.fill("other")
+    recipient.button.click()
+    recipient.password.wait_for(state="detached")
+
+
+def fetching(stage: Stage, visitor: Visitor) -> None:
+    """A download on its way."""
+    _fetching(stage, visitor)
+    expect(visitor.page).to_have_title(re.compile(r"[1-9]\d?\s?%"))
+
+
+def broken(stage: Stage, visitor: Visitor) -> None:
+    """A download that broke off."""
+    road = _fetching(stage, visitor)
+    road.cut()
+    road.release(Way.DOWN)
+    visitor.page.get_by_role("heading", name=said("fetching.broken")).wait_for()
+
+
+def _fetching(stage: Stage, visitor: Visitor) -> Road:
+    road = stage.road()
+    recipient = Recipient(visitor, road.url(urlsplit(_left(stage, bytes(12 * MIB))).path))
+    road.hold(Way.DOWN, 4 * MIB)
+    recipient.begins()
+    return road
+
+
+def have(stage: Stage, visitor: Visitor) -> None:
+    """A download that has arrived."""
+    recipient = Recipient(visitor, _left(stage, bytes(300_000)))
+    recipient.fetches()
+    visitor.page.get_by_role("heading", name=said("fetching.have")).wait_for()
 
 
 def gone(stage: Stage, visitor: Visitor) -> None:
@@ -130,6 +177,10 @@ SIGHTS: Final[Mapping[str, Sight]] = {
     "download": download,
     "password": password,
     "wrong-password": wrong_password,
+    "too-often": too_often,
+    "fetching": fetching,
+    "broken": broken,
+    "have": have,
     "gone": gone,
     "revoked": revoked,
     "unknown": unknown,

@@ -77,6 +77,27 @@ class StatusTests(SenderCase):
         self.assertEqual(request("GET", link).json()["reason"], "revoked")
 
 
+class RestartTests(SenderCase):
+    """The daemon ends, and is started again."""
+
+    own_daemon = True
+
+    def test_goes_on(self):
+        """What becomes of a drop is seen again by itself, when the daemon is back."""
+        road = self.road()
+        sender = self.sender(road.url())
+        drop(sender.page, Given("a.txt", "content"))
+        left = sender.left("a.txt")
+        left.says(said("status.waiting"))
+        link = left.link
+        self.daemon.stop()
+        left.says(said("status.away"))
+        self.daemon.start()
+        left.says(said("status.waiting"))
+        self.assertEqual(request("GET", link).content, b"content")
+        left.says(said("status.delivered"))
+
+
 class ListTests(SenderCase):
     """The list of somebody's drops, which only their browser has."""
 
