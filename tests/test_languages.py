@@ -126,6 +126,11 @@ class SayTests(SynchronousTestCase):
         ]:
             self.assertEqual((english, german), (ENGLISH.size(octets), GERMAN.size(octets)))
 
+    def test_upright(self):
+        """A size keeps its order where writing runs from the right."""
+        language = a_language(language={"direction": "rtl"})
+        self.assertEqual("\u20661.5 KiB\u2069", language.size(1536))
+
     def test_spans(self):
         """A time is told in the largest unit of which it is a whole number, one to wait is never too short."""
         self.assertEqual(

@@ -113,7 +113,11 @@ class Language:
         for unit, name in _SIZES:
             if octets >= unit:
                 number = f"{octets / unit:.1f}".removesuffix(".0")
-                return f"{number.replace('.', self.words['language']['decimal'])} {name}"
+                text = f"{number.replace('.', self.words['language']['decimal'])} {name}"
+                # Latin letters after a number would change places with it where writing runs from the right.
+                return (
+                    f"\N{LEFT-TO-RIGHT ISOLATE}{text}\N{POP DIRECTIONAL ISOLATE}" if self.direction == "rtl" else text
+                )
         return self.say("units.bytes", count=octets)
 
     def span(self, seconds: float) -> str:

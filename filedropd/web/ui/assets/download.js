@@ -15,7 +15,9 @@ const heading = document.getElementById("heading");
 const bar = document.getElementById("bar");
 const lead = document.getElementById("left");
 const name = document.getElementById("name").textContent;
+/** Which press of the button is asked for; an earlier one is not asked for any more. */
 let asking = 0;
+/** What the page shows, "" before anything is known. */
 let stage = "";
 
 form.addEventListener("submit", () => {
@@ -39,7 +41,10 @@ async function ask(turn, times, missing) {
       return;
     }
   } catch {
-    // The server is away for a moment, and the download with it: the next answer tells.
+    // The server is away for a moment, and the download with it: what it says then tells.
+    if (stage !== "") {
+      put("away", "calm", say("fetching.away"), say("fetching.away_note"));
+    }
   }
   if (!over) {
     setTimeout(ask, times < 60 ? OFTEN : SELDOM, turn, times + 1, missing);
@@ -49,7 +54,6 @@ async function ask(turn, times, missing) {
 /** Show where a claim stands; tells whether it has come to an end. */
 function show(claim) {
   const part = claim.size === 0 ? 1 : claim.acknowledged / claim.size;
-  const sent = claim.size === 0 ? 1 : claim.handed_out / claim.size;
   const whole = claim.acknowledged >= claim.size;
   if (claim.state === "delivered" || (claim.state === "presumed" && whole)) {
     const more = say(claim.gone ? "fetching.have_gone" : "fetching.have_more");
@@ -68,7 +72,7 @@ function show(claim) {
   }
   if (claim.state === "suspended" && claim.handed_out > 0) {
     const words = say("fetching.broken_note", { time: time(claim.until) });
-    return put("broken", "bad", say("fetching.broken", { percent: percent(sent) }), words, { again: true });
+    return put("broken", "bad", say("fetching.broken"), words, { again: true });
   }
   if (claim.state === "lapsed") {
     return put("over", "bad", say("fetching.over"), say("fetching.over_note"), { end: true });
@@ -77,7 +81,7 @@ function show(claim) {
 }
 
 /** Put it on the page. What it was before, and is no more, is taken away. */
-function put(now, mood, headline, words, { part = null, again = false, end = false }) {
+function put(now, mood, headline, words, { part = null, again = false, end = false } = {}) {
   document.body.dataset.mood = mood;
   heading.textContent = headline;
   lead.textContent = words;

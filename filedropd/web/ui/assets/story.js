@@ -4,7 +4,7 @@ import { percent, say, time } from "./words.js";
 
 /**
  * @typedef {Object} Story
- * @property {"waiting"|"opened"|"asked"|"downloading"|"broken"|"delivered"|"gone"} stage
+ * @property {"waiting"|"opened"|"asked"|"downloading"|"broken"|"unsure"|"delivered"|"gone"} stage
  * @property {"calm"|"live"|"good"|"bad"} mood how it looks
  * @property {string} headline
  * @property {?string} note what else there is to know
@@ -44,6 +44,10 @@ function ended(status) {
   }
   const last = status.events.findLast(({ event }) => event === "delivered")?.at ?? status.gone_at;
   const values = { time: time(last), done: status.delivered, count: status.downloads };
+  // It counts, since it may be there. That it is, nobody has said.
+  if (status.claims.some(({ state, acknowledged }) => state === "presumed" && acknowledged < status.size)) {
+    return { stage: "unsure", mood: "live", headline: say("status.unsure", values) };
+  }
   if (status.delivered >= status.downloads) {
     return { stage: "delivered", mood: "good", headline: say("status.delivered", values) };
   }

@@ -31,10 +31,15 @@ export function say(key, values = {}) {
 export function size(octets) {
   for (const [unit, value] of SIZES) {
     if (octets >= value) {
-      return `${tenths.format(octets / value)}\u00a0${unit}`;
+      return upright(`${tenths.format(octets / value)}\u00a0${unit}`);
     }
   }
   return say("units.bytes", { count: octets });
+}
+
+/** Return a text of numbers and Latin letters so that it stays in order where others run from the right. */
+function upright(text) {
+  return document.documentElement.dir === "rtl" ? `\u2066${text}\u2069` : text;
 }
 
 /** Return a part of a whole as people read it; never all of it before it is. @param {number} part @returns {string} */
