@@ -67,12 +67,12 @@ class HostileUploadTests(SenderCase):
         self.assert_inert(sender.page)
 
     def test_turned(self):
-        """A name that turns its letters around is shown in the order in which they are."""
+        """A name that turns its letters around is shown in the order in which they are, sent or refused."""
         sender = self.sender()
-        drop(sender.page, Given(TURNED, "content"))
+        drop(sender.page, Given(TURNED, "content"), Given(f"large {TURNED}", size=17 * 2**20))
         sender.page.get_by_role("textbox").first.wait_for()
         self.assertNotIn("\u202e", sender.page.get_by_role("main").inner_text())
-        self.assertIn("gpj.exe", sender.page.get_by_role("main").inner_text())
+        self.assertEqual(sender.page.get_by_role("heading", name="gpj.exe").count(), 2)
 
     def assert_inert(self, page: Page) -> None:
         """Nothing of a name has become part of the page."""
