@@ -35,8 +35,18 @@ setup(
         "txredisapi>=1.6,<1.7",
         "zope.interface>=7",
     ],
-    entry_points={"console_scripts": ["filedropd-admin = filedropd.admin:main"]},
+    entry_points={
+        "console_scripts": ["filedrop = filedropd.client.command:main", "filedropd-admin = filedropd.admin:main"]
+    },
     extras_require={
+        # What `filedrop` and `filedropd.client` need; the daemon does without.
+        "client": [
+            "pyperclip>=1.11",
+            "rich>=14",
+            "segno>=1.6",
+            "treq>=25.5",
+            "zipstream-ng>=1.9,<2",
+        ],
         # What `make bench` compares with, where it can be had.
         "bench": ["copyparty>=1.20,<2", "uploadserver>=6,<7"],
         "test": [
