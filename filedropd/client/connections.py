@@ -7,7 +7,6 @@ address that was given, and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, Self
 from urllib.parse import urlsplit
@@ -26,6 +25,7 @@ from filedropd.client import proxies
 from filedropd.client.failures import explained
 from filedropd.client.proxies import Proxy, TunnelEndpoint
 from filedropd.client.tls import Anybody, Trust
+from filedropd.client.version import VERSION
 
 #: Bytes that are read, and written, at once. Twisted's own 64 and 128 KiB cost twice the time for each byte.
 READ: Final = 256 * 1024
@@ -35,13 +35,8 @@ CONNECT: Final = 15.0
 #: Seconds within which an answer to a small request begins.
 ANSWER: Final = 60.0
 
-try:
-    _VERSION = version("filedropd")
-except PackageNotFoundError:  # it runs from a checkout
-    _VERSION = "0"
-
 #: What we call ourselves to servers.
-AGENT: Final = f"filedrop/{_VERSION}"
+AGENT: Final = f"filedrop/{VERSION}"
 
 
 @attrs.frozen(kw_only=True)
