@@ -92,6 +92,8 @@ class Fetch:
         if response.code != 200:
             # The answer to HEAD has no body, so no reason. POST is refused for the same one, and takes no bytes.
             raise await self._refused(await self._ask("POST") if response.code == 410 else response)
+        if answers.field(response, "Content-Disposition") is None:
+            raise NotADrop("There is something there, and it is no file of a filedropd. Check the link.")
         return self._seen(response)
 
     async def claim(self) -> str:

@@ -120,4 +120,4 @@ class Standing:
 
 
 def _at(byte: int | None) -> str:
-    return "" if byte is None else f" at byte {byte}"
+    return f" at byte {byte}" if byte else ""

@@ -153,7 +153,7 @@ async def _status(reactor: Any, *, drop: str, as_json: bool, reach: Reach) -> in
     click.echo(f"{left.key}  {left.name}: {_state(found)}, {found.delivered} of {found.downloads} delivered")
     for event in found.events:
         what = " ".join(filter(None, (event.what, f"by {event.by}" if event.by else "")))
-        at = "" if event.byte is None else f" at byte {event.byte} of {found.size}"
+        at = f" at byte {event.byte} of {found.size}" if event.byte else ""
         click.echo(f"  {_time(event.at, seconds=True)}  {what}{at}")
     if found.state == "available":
         click.echo(f"  {_time(found.expires_at, seconds=True)}  its time is over")

@@ -117,7 +117,8 @@ async def _put(order: Order, reactor: Any) -> int:
         try:
             receipts.append(await _leave(order, file, reactor))
         except ClientError as error:
-            complain(f"{file}: {error.detail}" if len(order.files) > 1 and file else error.detail)
+            named = len(order.files) == 1 or not file or file in error.detail
+            complain(error.detail if named else f"{file}: {error.detail}")
             status = status or status_of(error)
     if order.copy and receipts:
         await deferToThread(copy, "\n".join(receipt.url for receipt in receipts))
