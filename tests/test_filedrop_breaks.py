@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
-import socket
 import stat
+from functools import partial
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.daemon import Daemon, eventually
 from tests.filedrop import Home
+from tests.servers import free_port
 
 MIB = 2**20
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 class BreakTests(SynchronousTestCase):
@@ -47,6 +41,10 @@ class BreakTests(SynchronousTestCase):
         """Return how many bytes have arrived."""
         return self.part.stat().st_size if self.part.exists() else 0
 
+    def has(self, size: int) -> bool:
+        """Tell whether so many have."""
+        return self.here() > size
+
     def check(self) -> None:
         """Make sure that the file is here, whole, with nothing beside it, and gone there."""
         self.assertEqual(["source.bin"], os.listdir(self.inbox))
@@ -57,7 +55,7 @@ class BreakTests(SynchronousTestCase):
         """A server that is killed and restarted five times in mid-file is gone on with, by itself."""
         getting = self.home.start("get", "--limit-rate", "8M", "-o", str(self.inbox), self.link)
         for number in range(1, 6):
-            eventually(lambda number=number: self.here() > number * 4 * MIB, f"{4 * number} MiB have come")
+            eventually(partial(self.has, number * 4 * MIB), f"{4 * number} MiB have come")
             self.assertLess(self.here(), len(self.bytes))
             self.daemon.kill()
             self.daemon.start()

@@ -22,7 +22,7 @@ from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IPoli
 from zope.interface import implementer
 
 from filedropd.client import proxies
-from filedropd.client.failures import explained
+from filedropd.client.failures import cancelled, explained
 from filedropd.client.proxies import Proxy, TunnelEndpoint
 from filedropd.client.tls import Anybody, Trust
 from filedropd.client.version import VERSION
@@ -109,8 +109,8 @@ class Connections:
         try:
             return await sent
         except Exception as error:
-            if isinstance(error, CancelledError) and not late:
-                raise
+            if cancelled(error) and not late:
+                raise CancelledError from error
             raise explained(error, urlsplit(url).hostname or url) from error
         finally:
             if timer is not None and timer.active():

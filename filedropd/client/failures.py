@@ -40,6 +40,11 @@ def explained(error: Exception, host: str) -> ClientError:
     return Unreachable(f"The connection to {host} broke. Try again.")
 
 
+def cancelled(error: Exception) -> bool:
+    """Tell whether a request ended because somebody cancelled it; Twisted may wrap that, too."""
+    return any(isinstance(each, CancelledError) for each in _causes(error))
+
+
 def _causes(error: BaseException) -> list[BaseException]:
     """Return ``error`` and what Twisted wraps in it, from the inside."""
     found: list[BaseException] = []

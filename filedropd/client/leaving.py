@@ -105,7 +105,7 @@ class Leave:
         except Unreachable as error:
             raise body.failure or error from error
         finally:
-            body.end()
+            body.stopProducing()
         self._met = True
         return await self._receipt(response)
 
@@ -125,13 +125,15 @@ class Leave:
             )
         except (KeyError, TypeError, ValueError) as error:
             raise NotADrop from error
-        await self._compare(response, receipt)
+        await self._compare(told.get("sha256"), receipt)
         return receipt
 
-    async def _compare(self, response: IResponse, receipt: Receipt) -> None:
-        """Take the drop back where it is not what was sent."""
-        digest = digests.sha256(answers.field(response, "Repr-Digest"))
-        if digest in {None, self._source.digest()} and self._source.length in {None, receipt.size}:
+    async def _compare(self, digest: object, receipt: Receipt) -> None:
+        """Take the drop back where it is not what was sent.
+
+        :param digest: of what is kept, in hex; ``None`` where the server does not know it.
+        """
+        if digest in {None, self._source.digest().hex()} and self._source.length in {None, receipt.size}:
             return
         await revoke(receipt.url, receipt.owner_token, connections=self._connections)
         raise Damaged("The server keeps something else than was sent. It was taken back; try again.")

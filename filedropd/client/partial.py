@@ -82,6 +82,13 @@ class PartFile:
         :raises InTheWay: the part belongs to another link, to nobody we know, or to another process right now.
         :raises Local: it cannot be written.
         """
+        try:
+            self._open(link)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, link: str) -> None:
         with _told(self.path):
             self._descriptor = self._opened()
             if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):

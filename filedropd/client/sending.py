@@ -69,7 +69,6 @@ class Outgoing:
 
     def resumeProducing(self) -> None:
         """See IPushProducer."""
-        self._expect(STALL)
         paused, self._paused = self._paused, None
         if paused is not None:
             paused.callback(None)
@@ -90,10 +89,11 @@ class Outgoing:
                 done += len(piece)
                 if self.length is not UNKNOWN_LENGTH and done > self.length:
                     raise NotReadable("The file grew while it was sent. Try again when it is left alone.")
-                self._expect(STALL)
                 consumer.write(piece)
-                if self._paused is not None:
+                if self._paused is not None:  # from here it is the other side's turn
+                    self._expect(STALL)
                     await self._paused
+                    self._end_timer()
                 self._sent(done)
                 if (seconds := self._limit(len(piece))) > 0:
                     await sleep(self._clock, seconds)
@@ -104,6 +104,7 @@ class Outgoing:
             raise
         finally:
             ahead.addErrback(lambda _: b"")
+            ahead.cancel()  # nobody wants it any more, where it is not here yet
         self._expect(ANSWER)
 
     def _ahead(self) -> Deferred[bytes]:
