@@ -248,7 +248,7 @@ class DropsFileTests(SynchronousTestCase):
 
     def test_place(self):
         """Where XDG says."""
-        self.assertEqual(Path("/s/filedrop/drops.json"), drops_file.place({"XDG_STATE_HOME": "/s"}))
+        self.assertEqual(Path("/s/filedrop"), drops_file.place({"XDG_STATE_HOME": "/s"}))
 
 
 class ExitTests(SynchronousTestCase):

@@ -29,7 +29,7 @@ class BreakTests(SynchronousTestCase):
         self.addCleanup(self.daemon.kill)
         self.daemon.start()
         self.home = Home(folder / "here", self.daemon.url())
-        self.bytes = os.urandom(24 * MIB)
+        self.bytes = os.urandom(32 * MIB)
         (self.home.folder / "source.bin").write_bytes(self.bytes)
         self.link = self.home.run("put", "source.bin").out.strip()
         self.inbox = self.home.folder / "inbox"

@@ -47,11 +47,19 @@ class Reach:
         ``SSL_CERT_FILE`` says.
     :ivar insecure: trust anybody.
     :ivar proxies: by scheme, as :func:`urllib.request.getproxies` has them; ``None``: those of the environment.
+    :ivar identity: tells us from others who run filedrop at our address. To a filedropd, programs of one name at one
+        address are one recipient, who may go on with what he began; where a claim's token is known that alone counts.
     """
 
     ca: Path | None = None
     insecure: bool = False
     proxies: Mapping[str, str] | None = None
+    identity: str = attrs.field(default="", repr=False)
+
+    @property
+    def agent(self) -> str:
+        """What we call ourselves to servers."""
+        return f"{AGENT} ({self.identity})" if self.identity else AGENT
 
 
 class Connections:
@@ -65,6 +73,7 @@ class Connections:
             from twisted.internet import reactor  # noqa: PLC0415 - importing it installs it
         self.reactor: Any = reactor
         reach = reach or Reach()
+        self._agent = reach.agent
         self._open: set[Any] = set()
         self._pool = HTTPConnectionPool(reactor, persistent=True)
         self._pool.maxPersistentPerHost = 8
@@ -92,7 +101,7 @@ class Connections:
         :param within: seconds within which the answer begins; ``None`` where the body takes what it takes.
         :raises Unreachable: there is no connection, or it broke.
         """
-        fields = Headers({"User-Agent": [AGENT], "Accept": ["application/json, */*;q=0.5"]})
+        fields = Headers({"User-Agent": [self._agent], "Accept": ["application/json, */*;q=0.5"]})
         for name, value in (headers or {}).items():
             fields.setRawHeaders(name, [value.encode("utf-8") if isinstance(value, str) else value])
         sent: Deferred[IResponse] = self._treq.request(

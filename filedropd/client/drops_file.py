@@ -59,10 +59,10 @@ class Left:
 
 
 def place(environment: Mapping[str, str]) -> Path:
-    """Return where the file is (XDG Base Directory Specification; a relative path there counts for nothing)."""
+    """Return the folder of the file (XDG Base Directory Specification; a relative path there counts for nothing)."""
     state = environment.get("XDG_STATE_HOME", "")
     folder = Path(state) if Path(state).is_absolute() else Path.home() / ".local" / "state"
-    return folder / "filedrop" / "drops.json"
+    return folder / "filedrop"
 
 
 class DropsFile:

@@ -36,7 +36,7 @@ class Unreachable(ClientError):
 
 
 class Untrusted(Unreachable):
-    """The server's certificate is not one that we trust."""
+    """The server's certificate is not one that we trust, or there is no talking with it under TLS at all."""
 
     default = (
         "The server's certificate is not trusted. If you know its authority, name it with --ca; "

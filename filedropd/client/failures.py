@@ -9,7 +9,6 @@ from service_identity import VerificationError
 from twisted.internet import error as network
 from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
-from twisted.web.client import RequestGenerationFailed, ResponseFailed, ResponseNeverReceived
 from twisted.web.error import SchemeNotSupported
 
 from filedropd.client.errors import ClientError, Local, Stalled, Unreachable, Untrusted
@@ -48,10 +47,9 @@ def cancelled(error: Exception) -> bool:
 def _causes(error: BaseException) -> list[BaseException]:
     """Return ``error`` and what Twisted wraps in it, from the inside."""
     found: list[BaseException] = []
-    if isinstance(error, (ResponseFailed, ResponseNeverReceived, RequestGenerationFailed)):
-        for reason in error.reasons:
-            cause = reason.value if isinstance(reason, Failure) else reason
-            found += _causes(cause) if isinstance(cause, BaseException) else []
+    for reason in getattr(error, "reasons", ()):
+        cause = reason.value if isinstance(reason, Failure) else reason
+        found += _causes(cause) if isinstance(cause, BaseException) else []
     return [*found, error]
 
 
@@ -62,4 +60,4 @@ def _tls(error: TLSError, host: str) -> ClientError:
             f"The certificate of {host} is not trusted ({words}). If you know its authority, name it with --ca; "
             "--insecure trusts anybody."
         )
-    return Unreachable(f"There is no encrypted connection to {host}: {words or 'it was closed'}. Is it https?")
+    return Untrusted(f"There is no encrypted connection to {host}: {words or 'it was closed'}. Is it https?")

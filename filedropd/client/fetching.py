@@ -1,6 +1,6 @@
 """One download: looking, claiming, and the bytes, as often as it takes.
 
-The claim is opened by a request of its own (``POST``), which asks for no bytes: so its token is known, and written
+What is there is looked at first (``HEAD``), which takes nothing. The claim is opened by a request of its own (``POST``), which asks for no bytes: so its token is known, and written
 down, before the first byte may leave the server. Whoever shows it is the same recipient, from whatever address, and
 after a break goes on where it broke.
 """
@@ -75,6 +75,7 @@ class Fetch:
         self._wait = wait
         self._tell = tell
         self._met = False
+        self._looked = False
         self.begun = False
         self.name = naming.of_link(link.path)
 
@@ -94,16 +95,11 @@ class Fetch:
             raise await self._refused(await self._ask("POST") if response.code == 410 else response)
         if answers.field(response, "Content-Disposition") is None:
             raise NotADrop("There is something there, and it is no file of a filedropd. Check the link.")
+        self._looked = True
         return self._seen(response)
 
-    async def claim(self) -> str:
-        """Claim a copy; returns the claim's token. The bytes are to be asked for within seconds.
-
-        :raises ClientError: there is none for us.
-        """
-        return await self._insisting(self._claim)
-
     async def _claim(self) -> str:
+        """Claim a copy; returns the claim's token. The bytes are to be asked for within seconds."""
         response = await self._ask("POST")
         token = answers.field(response, "Filedrop-Claim") or ""
         if response.code != 303 or not _TOKEN.fullmatch(token):
@@ -147,6 +143,10 @@ class Fetch:
         size = None if claimed is None else claimed.size
         try:
             if claimed is None:
+                # POST gives whoever is the same recipient by address and name the token of a claim that is in use,
+                # and with it he would break that off. HEAD is refused then.
+                if not self._looked:
+                    await self._look()
                 claimed = Claimed(link=self._link.key, token=await self._claim())
                 await to.remember(claimed)
             self.begun = True

@@ -26,5 +26,6 @@ class Pace:
         if self._rate is None:
             return 0.0
         now = self._clock.seconds()
-        self._due = max(self._due, now - 1.0) + size / self._rate
+        # What was not used is not made up for, but for a tenth of a second.
+        self._due = max(self._due, now - 0.1) + size / self._rate
         return max(0.0, self._due - now)

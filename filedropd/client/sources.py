@@ -124,10 +124,12 @@ class Blocking:
         self._begin = begin
         self._again = again
         self._file: Any = None
+        self._reading = False
         self._hash = hashlib.sha256()
 
     async def read(self) -> bytes:
         """See Source."""
+        self._reading = True
         return await self._thread.run(self._read)
 
     def _read(self) -> bytes:
@@ -138,6 +140,7 @@ class Blocking:
         except OSError as error:
             raise NotReadable(f"{self.name or 'What is to be left'} cannot be read: {error.strerror}.") from error
         self._hash.update(piece)
+        self._reading = False
         return piece
 
     async def rewind(self) -> bool:
@@ -147,8 +150,12 @@ class Blocking:
         return self._again or self._file is None
 
     async def close(self) -> None:
-        """See Source."""
-        await self._thread.stop(self._close)
+        """See Source.
+
+        A pipe that says nothing may never do so: whoever reads it is left there.
+        """
+        if self._again or not self._reading:
+            await self._thread.stop(self._close)
 
     def _close(self) -> None:
         file, self._file = self._file, None

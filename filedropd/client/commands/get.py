@@ -16,6 +16,7 @@ from filedropd.client.commands.exits import DONE
 from filedropd.client.commands.running import complain, interruptible, run
 from filedropd.client.connections import Reach
 from filedropd.client.errors import PasswordRequired
+from filedropd.client.identity import identity
 from filedropd.client.progress import Bar
 from filedropd.client.transfer import Target, download
 from filedropd.client.values import Link, Received
@@ -76,6 +77,7 @@ def get(url: str, **given: Any) -> None:
       filedrop get -o - https://drop.example/api/v1.0/file/5c0f... | tar x
     """
     order = Order(link=options.given_link(url), **given)
+    order = attrs.evolve(order, reach=attrs.evolve(order.reach, identity=identity(options.state_folder())))
     options.warn_of_plain_text(order.link.url, order.password)
     run(partial(_get, order))
 

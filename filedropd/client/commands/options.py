@@ -166,8 +166,19 @@ def _is_loopback(host: str) -> bool:
 
 
 def drops_file() -> DropsFile:
-    """Return where drops that were left from here are kept."""
+    """Return where drops that were left from here are kept.
+
+    :raises Local: there is no such place.
+    """
+    return DropsFile(state_folder() / "drops.json")
+
+
+def state_folder() -> Path:
+    """Return where this user's state is kept (XDG Base Directory Specification).
+
+    :raises Local: there is no such place.
+    """
     try:
-        return DropsFile(place(os.environ))
+        return place(os.environ)
     except RuntimeError as error:  # there is no home
-        raise Local("There is no home directory to keep drops in. Set XDG_STATE_HOME.") from error
+        raise Local("There is no home directory. Set XDG_STATE_HOME.") from error
