@@ -13,7 +13,8 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from filedropd.client.errors import Damaged, Exists, InTheWay, Local
-from filedropd.client.partial import Claimed, PartFile
+from filedropd.client.notes import Claimed
+from filedropd.client.partial import PartFile
 
 LINK = "ab" * 32
 TOKEN = "cd" * 16

@@ -49,6 +49,8 @@ Files:
                      server, ca, expires, downloads: what need not be said each time
   $XDG_STATE_HOME/filedrop/drops.json
                      what was left from this machine; nobody else can read it
+  NAME.part, NAME.part.claim
+                     a file while it comes in, and what it takes to go on with it
 """
 
 
@@ -63,7 +65,7 @@ Files:
 )
 @click.pass_context
 def main(context: click.Context, config: Path | None) -> None:
-    r"""Leave files for others to fetch once, and fetch what was left for you.
+    """Leave files for others to fetch once, and fetch what was left for you.
 
     A file is left with a filedropd, which hands it over once (or as often as you say), and then it is gone.
 
@@ -84,7 +86,7 @@ def main(context: click.Context, config: Path | None) -> None:
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    r"""Print what makes SHELL complete filedrop's words.
+    """Print what makes SHELL complete filedrop's words.
 
     \b
     Examples:

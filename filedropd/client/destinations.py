@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias
 
 from filedropd.client.errors import Damaged, Local
-from filedropd.client.partial import Claimed, PartFile
+from filedropd.client.notes import Claimed
+from filedropd.client.partial import PartFile
 from filedropd.client.threads import Thread
 
 #: Takes a piece; the next one comes when it has.

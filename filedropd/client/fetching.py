@@ -19,8 +19,8 @@ from filedropd.client import answers, digests, naming
 from filedropd.client.connections import Connections
 from filedropd.client.destinations import Destination
 from filedropd.client.errors import Damaged, Later, Locked, NotADrop, Refused, Unreachable, Untrusted
+from filedropd.client.notes import Claimed
 from filedropd.client.pace import Pace
-from filedropd.client.partial import Claimed
 from filedropd.client.receiving import Body
 from filedropd.client.resuming import Patience, sleep
 from filedropd.client.values import Link, Progress, Watcher

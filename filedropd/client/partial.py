@@ -7,45 +7,23 @@ on there is no other copy.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import fcntl
 import hashlib
-import json
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import attrs
-
-from filedropd.client.errors import Damaged, Exists, InTheWay, Local
+from filedropd.client import notes
+from filedropd.client.errors import Damaged, Exists, InTheWay
+from filedropd.client.notes import Claimed, sync_folder, told
 
 PART: Final = ".part"
 CLAIM: Final = ".claim"
 
-_MOST: Final = 64 * 1024
 _READ: Final = 1024 * 1024
-_VERSION: Final = 1
-
-
-@attrs.frozen(kw_only=True)
-class Claimed:
-    """What is known of a file that is coming in.
-
-    :ivar link: what its link hashes to; the link itself is not written down.
-    :ivar token: of our claim.
-    :ivar size: in bytes; ``None`` until the server has said.
-    :ivar etag: likewise.
-    :ivar digest: the SHA-256 that the server offers, in hex; ``None`` where it offers none.
-    """
-
-    link: str
-    token: str = attrs.field(repr=False)
-    size: int | None = None
-    etag: str | None = None
-    digest: str | None = None
 
 
 class PartFile:
@@ -70,10 +48,10 @@ class PartFile:
     @classmethod
     def find(cls, folder: Path, link: str) -> PartFile | None:
         """Return the part in ``folder`` that belongs to the link with this hash, not yet open; ``None`` if there is none."""
-        for notes in sorted(folder.glob(f"*{PART}{CLAIM}")):
-            claimed = _read_notes(notes)
+        for path in sorted(folder.glob(f"*{PART}{CLAIM}")):
+            claimed = notes.read(path)
             if claimed is not None and claimed.link == link:
-                return cls(notes.with_name(notes.name.removesuffix(PART + CLAIM)))
+                return cls(path.with_name(path.name.removesuffix(PART + CLAIM)))
         return None
 
     def open(self, link: str) -> None:
@@ -89,7 +67,7 @@ class PartFile:
             raise
 
     def _open(self, link: str) -> None:
-        with _told(self.path):
+        with told(self.path):
             self._descriptor = self._opened()
             if not stat.S_ISREG(os.fstat(self._descriptor).st_mode):
                 raise InTheWay(self.path, "is not a plain file. Remove it, or name another file with -o.")
@@ -98,7 +76,7 @@ class PartFile:
         except OSError as error:
             raise InTheWay(self.path, "is being downloaded by another filedrop right now.") from error
         self.done = os.lseek(self._descriptor, 0, os.SEEK_END)
-        self.claimed = _read_notes(self._notes)
+        self.claimed = notes.read(self._notes)
         if self.claimed is not None and self.claimed.link != link:
             raise InTheWay(self.path, "belongs to another link. Finish or remove that, or name another file with -o.")
         if self.claimed is None and self.done:
@@ -116,15 +94,7 @@ class PartFile:
     def remember(self, claimed: Claimed) -> None:
         """Write down what is known, readable by nobody else, so that neither a crash nor a power cut loses it."""
         self.claimed = claimed
-        aside = self._notes.with_name(self._notes.name + "~")
-        with _told(self._notes):
-            descriptor = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            with open(descriptor, "w", encoding="utf-8") as file:
-                json.dump({"version": _VERSION, **attrs.asdict(claimed)}, file)
-                file.flush()
-                os.fsync(descriptor)
-            aside.replace(self._notes)
-            _sync_folder(self._notes.parent)
+        notes.write(self._notes, claimed)
 
     def write(self, pieces: Sequence[bytes], *, hashing: bool) -> int:
         """Add some bytes.
@@ -135,7 +105,7 @@ class PartFile:
         """
         if hashing:
             self._catch_up()
-        with _told(self.path):
+        with told(self.path):
             for piece in pieces:
                 view = memoryview(piece)
                 while view:
@@ -150,14 +120,14 @@ class PartFile:
             return
         self._hash = hashlib.sha256()
         at = 0
-        with _told(self.path):
+        with told(self.path):
             while at < self.done and (piece := os.pread(self._descriptor, min(_READ, self.done - at), at)):
                 self._hash.update(piece)
                 at += len(piece)
 
     def restart(self) -> None:
         """Throw away what is here."""
-        with _told(self.path):
+        with told(self.path):
             os.ftruncate(self._descriptor, 0)
         self.done = 0
         self._hash = None
@@ -190,15 +160,15 @@ class PartFile:
         :raises Exists: somebody else has it by now; the part stays.
         :raises Local: it cannot be written.
         """
-        with _told(self.path):
+        with told(self.path):
             os.fsync(self._descriptor)
-        with _told(self.target):
+        with told(self.target):
             if overwrite:
                 self.path.replace(self.target)
             else:
                 _rename_new(self.path, self.target)
             self._notes.unlink(missing_ok=True)
-            _sync_folder(self.target.parent)
+            sync_folder(self.target.parent)
         return self.target
 
     def close(self) -> None:
@@ -225,40 +195,3 @@ def _rename_new(path: Path, target: Path) -> None:
         path.replace(target)
     else:
         path.unlink()
-
-
-def _read_notes(path: Path) -> Claimed | None:
-    """Return what ``path`` says, if it is a file of our own and says anything that we understand."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return None
-    with open(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid():
-            return None
-        try:
-            told: Any = json.loads(file.read(_MOST))
-            names = [field.name for field in attrs.fields(Claimed)]
-            return Claimed(**{name: told[name] for name in names}) if told["version"] == _VERSION else None
-        except (ValueError, TypeError, KeyError):
-            return None
-
-
-def _sync_folder(folder: Path) -> None:
-    """See to it that names in ``folder`` outlast a power cut, where the system can."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Say what the system says of ``path`` as an error of ours."""
-    try:
-        yield
-    except OSError as error:
-        raise Local(f"{path} cannot be written: {error.strerror or error}.") from error

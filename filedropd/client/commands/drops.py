@@ -48,7 +48,7 @@ _drop_argument = click.argument("drop", metavar="DROP", shell_complete=_drops)
 @options.json_option
 @options.reaching
 def list_(**given: Any) -> None:
-    r"""List the drops that were left from this machine, the oldest first, and where they stand.
+    """List the drops that were left from this machine, the oldest first, and where they stand.
 
     KEY names a drop for status and revoke, and opens nothing. Those that their server has forgotten are forgotten
     here, too.
@@ -129,7 +129,7 @@ def _json(left: Left, found: Status | ClientError | None) -> dict[str, object]:
 @options.json_option
 @options.reaching
 def status(**given: Any) -> None:
-    r"""Tell where a drop stands, and what happened to it.
+    """Tell where a drop stands, and what happened to it.
 
     DROP is its link, its key (as in the list), or its file's name.
 
@@ -177,7 +177,7 @@ def _event_json(event: Any) -> dict[str, object]:
 @click.argument("drops", metavar="DROP...", nargs=-1, required=True, shell_complete=_drops)
 @options.reaching
 def revoke(**given: Any) -> None:
-    r"""Take drops back: they are gone, and downloads that run are broken off.
+    """Take drops back: they are gone, and downloads that run are broken off.
 
     DROP is a link, a key (as in the list), or a file's name.
 

@@ -62,7 +62,7 @@ class Order:
 @options.quiet_option
 @options.reaching
 def get(url: str, **given: Any) -> None:
-    r"""Fetch a file, and print where it is.
+    """Fetch a file, and print where it is.
 
     It is saved under its own name, made safe, and nothing is overwritten. While it comes in it is NAME.part; what
     breaks is gone on with, now by itself and later by the same command. Once it is whole, verified and on the disk

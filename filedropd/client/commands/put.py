@@ -74,7 +74,7 @@ class Order:
 @options.reaching
 @click.pass_context
 def put(context: click.Context, /, *, zipping: bool, copying: bool, **given: Any) -> None:
-    r"""Leave files, and print one link for each.
+    """Leave files, and print one link for each.
 
     The link is all that goes to the standard output. What it takes to look after the file is kept on this machine,
     for status, revoke and list.
