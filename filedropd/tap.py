@@ -11,6 +11,7 @@ import platform
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -178,7 +179,8 @@ class Daemon(Service):
             forwarding=forwarding,
             metrics_here=not config.admin_listen,
         )
-        access = AccessLog(self._reactor.seconds, forwarding, self._reactor.callLater)
+        counted = partial(self._metrics.answered_at_once, f"{config.api_prefix}/file/<id>")
+        access = AccessLog(self._reactor.seconds, forwarding, self._reactor.callLater, counted)
         hot = Hot(config.api_prefix, self._own_cache, time.time)
         return (
             self._factory(api.resource(), access, connections_within(config.max_connections), hot.answer),
@@ -193,7 +195,6 @@ class Daemon(Service):
         hot: Callable[[Head], Prepared | None] = lambda _: None,
     ) -> HTTPFactory:
         config, metrics = self._config, self._metrics
-        link = f"{config.api_prefix}/file/<id>"
 
         def answered(request: Request) -> None:
             access.answered(request)
@@ -203,10 +204,6 @@ class Daemon(Service):
         def refused(connection: Connection, code: int) -> None:
             access.refused(connection, code)
             metrics.refused(code)
-
-        def answered_at_once(code: int) -> None:
-            access.answered_at_once(code)
-            metrics.answered(link, code, 0.0)
 
         return HTTPFactory(
             resource,
@@ -218,7 +215,7 @@ class Daemon(Service):
             hot=hot,
             zero_copy=config.zero_copy,
             answered=answered,
-            answered_at_once=answered_at_once,
+            answered_at_once=access.answered_at_once,
             refused=refused,
         )
 

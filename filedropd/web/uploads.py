@@ -55,7 +55,9 @@ async def receive(
     if not form and (form_only or _is_urlencoded(content_type)):
         raise BadRequest(_NO_FILE)
     await drops.admit(client)
-    async with drops.upload(request.body.length) as upload:
+    # Who waits to be asked for the body is told first whether there is room.
+    expected = None if request.head.expects_continue else request.body.length
+    async with drops.upload(expected) as upload:
         if form:
             received = await _read(request, upload)
         else:
