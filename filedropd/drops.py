@@ -138,7 +138,9 @@ class Drops:
 
         :param expected: bytes that will come at most, where that is known.
         """
-        return Upload(self._blobs, self.rules.max_file_size, self._prepare, self._commit, self._aside, expected)
+        return Upload(
+            self._blobs, self.rules.max_file_size, self._prepare, self._commit, aside=self._aside, expected=expected
+        )
 
     def summing(self, algorithms: Iterable[str]) -> Summing:
         """Begin to work out the digests of something else that comes with an upload."""

@@ -55,8 +55,8 @@ from filedropd.process import CANNOT_START, NOT_IN_ORDER, Process
 from filedropd.reaper import Reaper
 from filedropd.records.postgres import PostgresRecords
 from filedropd.records.sqlite import SQLiteRecords
-from filedropd.tokens import random_name
 from filedropd.threads import Threads
+from filedropd.tokens import random_name
 from filedropd.transfers import Transfers
 from filedropd.watching import Watches
 from filedropd.web.access import AccessLog

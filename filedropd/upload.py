@@ -60,6 +60,7 @@ class Upload:
         max_size: int,
         prepare: Callable[[IIncomingBlob, str, str, Terms, bytes | None], Awaitable[Receipt]],
         commit: Callable[[Drop, IIncomingBlob], Awaitable[None]],
+        *,
         aside: Aside,
         expected: int | None = None,
     ) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import cast
 
 import requests
-from twisted.trial.util import suppress
+from twisted.trial import util
 from urllib3.exceptions import InsecureRequestWarning
 
 from filedropd.digests import PATIENCE
@@ -132,7 +132,7 @@ class SeenTests(DigestsCase):
         """It is known of what comes under TLS."""
         self.assert_told(self.put(scheme="https"), hashlib.sha256(self.content).hexdigest())
 
-    test_tls.suppress = [suppress(category=InsecureRequestWarning)]  # type: ignore[attr-defined]  # trial's way
+    test_tls.suppress = (util.suppress(category=InsecureRequestWarning),)  # type: ignore[attr-defined]  # trial's way
 
     def test_largest(self):
         """However fast it comes, it is known of a file of 16 MiB, which is as much as is taken unless one says otherwise."""

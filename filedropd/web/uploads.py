@@ -93,7 +93,7 @@ async def _copy(body: Body, upload: Upload, said: digests.Asked) -> None:
     if not (said.wanted or said.expected):
         await body.copy_to(upload)
         return
-    upload.expect(said.expected)
+    upload.hold_to(said.expected)
     async for piece in body:
         await upload.write(piece)
 
