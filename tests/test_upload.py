@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import LogLevel, capturedLogs
 
-from filedropd.errors import InsufficientStorage, TooLarge, Unavailable
+from filedropd.digests import Expected
+from filedropd.errors import DigestMismatch, InsufficientStorage, TooLarge, Unavailable
 from filedropd.model import DropState, Reason
 from filedropd.upload import WRITE_SIZE, Receipt, Terms, Upload
 from tests.support import KEPT, LIMIT, CoreTestCase
@@ -241,6 +243,44 @@ class CancellationTests(UploadTestCase):
         self.assertNoResult(stopped)
         self.core.journal.release("before records.insert")
         self.done(stopped)
+
+
+class DigestTests(UploadTestCase):
+    """What is known of the bytes, and what they must be."""
+
+    async def expecting(self, *expected: Expected) -> Receipt:
+        """Upload bytes of which something is said."""
+        async with self.core.drops.upload() as upload:
+            upload.hold_to(expected)
+            await upload.write(bytes(WRITE_SIZE))
+            await upload.write(b"end")
+            return await upload.keep("name", "text/plain", TERMS)
+
+    def test_written(self):
+        """Of what was written, in however many pieces, the SHA-256 is kept."""
+        for pieces in ((), (b"content",), (bytes(WRITE_SIZE), b"x", bytes(WRITE_SIZE))):
+            receipt = self.done(self.send(*pieces))
+            self.assertEqual(hashlib.sha256(b"".join(pieces)).digest(), receipt.drop.sha256)
+            self.assertEqual(receipt.drop, self.core.row(receipt))
+
+    def test_spliced(self):
+        """Of what went past Python it is not known, and nobody looks for it."""
+        for written in (0, 10, WRITE_SIZE):
+            self.assertIsNone(self.done(self.splice(written, 10)).drop.sha256)
+
+    def test_expected(self):
+        """What is true of all of it is kept."""
+        data = bytes(WRITE_SIZE) + b"end"
+        said = Expected("here", "sha-512", hashlib.sha512(data).digest())
+        self.assertEqual(hashlib.sha256(data).digest(), self.done(self.expecting(said)).drop.sha256)
+
+    def test_not_expected(self):
+        """What is not leaves nothing: it is not sealed, and has no row."""
+        error = self.refused(DigestMismatch, self.expecting(Expected("here", "sha-256", bytes(32))))
+        self.assertIn("here", error.detail)
+        self.nothing_stays()
+        self.assertEqual([], self.drops())
+        self.assertEqual(0, self.core.journal.counts["incoming.seal"])
 
 
 class TermsTests(UploadTestCase):
