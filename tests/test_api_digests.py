@@ -271,6 +271,15 @@ class ToldTests(DigestTestCase):
         expected = hashlib.sha256(CONTENT).hexdigest()
         self.assertEqual(("gone", expected), (self.status(told)["state"], self.status(told)["sha256"]))
 
+    def test_described(self) -> None:
+        """What sender and owner are told has the members that the API's own description says it has, and no others."""
+        schemas = self.ask("GET", "/api/v1.0/openapi.json").json()["components"]["schemas"]
+        told = self.put({}).json()
+        self.assertEqual(set(schemas["Receipt"]["required"]), set(told))
+        told |= {"path": f"{FILE}/{told['id']}"}
+        self.assertEqual(set(schemas["Status"]["required"]), set(self.status(told)))
+        self.assertRegex(told["sha256"], schemas["Digest"]["pattern"])
+
     def status(self, told: Mapping[str, str]) -> dict[str, object]:
         """Return what the owner is told."""
         fields = {"Authorization": f"Bearer {told['owner_token']}"}
