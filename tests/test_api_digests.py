@@ -143,7 +143,9 @@ class StatedTests(DigestTestCase):
     def test_repeated(self) -> None:
         """Lines of one field are one field: each of its algorithms counts, and of one twice the last (RFC 9651)."""
         right, wrong = f"Repr-Digest: {digest()}", f"Repr-Digest: {digest(OTHER)}"
-        self.assertWrong(self.raw(right, f"Repr-Digest: {digest(OTHER, 'sha-512')}"), "sha-512")
+        other = f"Repr-Digest: {digest(OTHER, 'sha-512')}"
+        for lines in ((right, other), (other, right)):
+            self.assertWrong(self.raw(*lines), "sha-512")
         self.assertWrong(self.raw(right, wrong), "sha-256")
         self.assertWrong(self.raw(right, "Repr-Digest: x y"))
         self.assertEqual(201, self.raw(wrong, right).status)
@@ -270,6 +272,15 @@ class ToldTests(DigestTestCase):
         self.ask("GET", told["path"])
         expected = hashlib.sha256(CONTENT).hexdigest()
         self.assertEqual(("gone", expected), (self.status(told)["state"], self.status(told)["sha256"]))
+
+    def test_described(self) -> None:
+        """What sender and owner are told has the members that the API's own description says it has, and no others."""
+        schemas = self.ask("GET", "/api/v1.0/openapi.json").json()["components"]["schemas"]
+        told = self.put({}).json()
+        self.assertEqual(set(schemas["Receipt"]["required"]), set(told))
+        told |= {"path": f"{FILE}/{told['id']}"}
+        self.assertEqual(set(schemas["Status"]["required"]), set(self.status(told)))
+        self.assertRegex(told["sha256"], schemas["Digest"]["pattern"])
 
     def status(self, told: Mapping[str, str]) -> dict[str, object]:
         """Return what the owner is told."""

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from filedropd.digests import ALGORITHMS, AT_ONCE, ENOUGH, HASTE, PATIENCE, SHA256, Expected, Summing, check
@@ -115,6 +115,16 @@ class CostTests(SynchronousTestCase):
         self.assertEqual(1, len(self.threads.waiting))
         self.threads.go_on()
         self.successResultOf(second)
+
+    def test_left(self):
+        """Who leaves while he waits is let go at once; what is being hashed then ends unheard."""
+        summing = self.summing()
+        self.successResultOf(self.take(summing, ENOUGH))
+        waiting = self.take(summing, ENOUGH)
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.threads.go_on()
+        self.assertEqual([], self.flushLoggedErrors())
 
     def test_given_up(self):
         """One that nobody asked for is given up when bytes go on coming in haste, and then nothing is held or hashed."""
