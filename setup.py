@@ -32,6 +32,7 @@ setup(
         "twisted[tls]>=26.10,<27",
         "klein>=24.8",
         "httptools>=0.9,<0.10",
+        "http-sf>=1.5,<2",
         "multipart>=2.0,<3",
         "werkzeug>=3.1,<4",
         "attrs>=25.1",

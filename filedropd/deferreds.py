@@ -1,24 +1,21 @@
 """The few ways in which we touch Deferreds.
 
-Everything else is ``async def``.  Twisted, Klein and threads meet us here and nowhere else.
+Everything else is ``async def``.  Twisted and Klein meet us here, threads in :mod:`.threads`, and nowhere else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Coroutine, Sequence
+from typing import Any, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
-from twisted.internet.threads import deferToThreadPool
+from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from filedropd.errors import FiledropError
 
 T = TypeVar("T")
-P = ParamSpec("P")
 
 _log = Logger()
 
@@ -61,18 +58,18 @@ def background(work: Coroutine[Any, Any, None], what: str) -> Deferred[None]:
     return started.addErrback(failed)
 
 
-def in_thread(
-    reactor: IReactorFromThreads,
-    pool: ThreadPool,
-    call: Callable[P, T],
-    *args: P.args,
-    **kwargs: P.kwargs,
-) -> Deferred[T]:
-    """Run ``call`` on a thread of ``pool``; the Deferred fires with its result on the reactor's thread.
+async def together(works: Sequence[Coroutine[Any, Any, None]]) -> list[Exception]:
+    """Let all of ``works`` run at once; returns, when each has ended, what they raised."""
+    failures: list[Exception] = []
 
-    A call that has begun cannot be cancelled: use :func:`shielded` around what must not be lost.
-    """
-    return deferToThreadPool(reactor, pool, call, *args, **kwargs)
+    async def noted(work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:  # noqa: BLE001 - whoever asked decides
+            failures.append(error)
+
+    await DeferredList([Deferred.fromCoroutine(noted(work)) for work in works])
+    return failures
 
 
 def sleep(clock: IReactorTime, seconds: float) -> Deferred[None]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from filedropd.metrics import Metrics
     from filedropd.peers import Peers
 
+T = TypeVar("T")
+
 #: Seconds after which a client that met somebody else's download may ask again.
 LOCKED_RETRY: Final = 5
 #: Seconds after which one may ask again who met bytes of his own that are on their way, or an outcome that takes long.
@@ -50,6 +52,18 @@ class Visit:
     drop: Drop
     recipient: Recipient
     claimed: bool
+
+
+@attrs.frozen
+class _Given:
+    """What the rules grant, and the drop as it is after that."""
+
+    granted: Granted
+    drop: Drop
+
+
+class _LookFirst(Exception):
+    """It is not to be had without a look."""
 
 
 class Downloads:
@@ -106,14 +120,23 @@ class Downloads:
         if not isinstance(verdict, Granted):
             raise _locked(verdict)
 
+    async def settled(self, key: bytes) -> None:
+        """Wait for what becomes of a drop's last copy, where that is soon known.
+
+        :raises Locked: it is not known soon.
+        """
+        sending = self._transfers.deciding(key, self._now())
+        if sending is not None and not await ended(sending, Met(), self._clock, SETTLING):
+            raise Locked(IN_FLIGHT_RETRY)
+
     async def claim(self, visit: Visit) -> Token:
         """Claim a copy for somebody who asks for its bytes next, and return the claim's token.
 
         :raises Locked: others have the copies.
         :raises Gone: it is gone by now.
         """
-        granted = await shielded(self._grant(visit, self._wish(visit, 0, visit.drop.size, claim_only=True)))
-        return claim_token(visit.recipient.link, granted.claim.id)
+        given = await shielded(self._grant(visit, self._wish(visit, 0, visit.drop.size, claim_only=True)))
+        return claim_token(visit.recipient.link, given.granted.claim.id)
 
     async def deliver(
         self, visit: Visit, first: int, length: int, exchange: Exchange, begin: Callable[[Token], None]
@@ -128,38 +151,77 @@ class Downloads:
         """
         await shielded(self._deliver(visit, first, length, exchange, begin))
 
+    async def deliver_whole(
+        self, recipient: Recipient, exchange: Exchange, begin: Callable[[Drop, Token], None]
+    ) -> bool:
+        """Hand all of a drop to somebody of whom nothing is known, if that needs no second look: in one transaction.
+
+        :param begin: called with the drop and the claim's token once the bytes are there: writes the answer's head.
+        :returns: ``False``: nothing was done. It has a password, is gone, was never there, or is somebody else's now.
+        """
+        return await shielded(self._deliver_whole(recipient, exchange, begin))
+
     async def _deliver(
         self, visit: Visit, first: int, length: int, exchange: Exchange, begin: Callable[[Token], None]
     ) -> None:
-        key = visit.drop.key
         with self._work:
-            granted = await self._grant(visit, self._wish(visit, first, length))
-            if granted.transfer is None:
-                raise RuntimeError("bytes were asked for")
-            reserve = partial(self._reserve, key, granted.transfer.id)
-            sending = Sending(granted.transfer, exchange, reserve, visit.drop.blob)
-            token = claim_token(visit.recipient.link, granted.claim.id)
-            self._transfers.add(key, sending)
+            given = await self._grant(visit, self._wish(visit, first, length))
+            token = claim_token(visit.recipient.link, given.granted.claim.id)
+            await self._send(given, first, length, exchange, partial(begin, token))
+
+    async def _deliver_whole(
+        self, recipient: Recipient, exchange: Exchange, begin: Callable[[Drop, Token], None]
+    ) -> bool:
+        with self._work:
+            key = recipient.link.key
+            wish = partial(
+                Wish,
+                recipient=recipient,
+                claim=random_name(self._randomness),
+                transfer=(transfer := random_name(self._randomness)),
+                daemon=self._daemon,
+                first=0,
+            )
             try:
-                outcome = await self._handed_over(visit, first, length, sending, partial(begin, token))
-            except StillSending:  # the daemon stops: its next start learns, or presumes, what became of it
-                self._transfers.remove(key, sending)
-                return
-            except BaseException:
-                await self._end(key, sending, sending.given)
-                raise
-            await self._end(key, sending, outcome)
-            if outcome.quiet:
-                background(self._confirm(key, sending), "what follows a download")
+                given = await self._changed(key, transfer, partial(_whole, wish, self._transfers.progress(key)))
+            except _LookFirst:
+                return False
+            if given is None:
+                return False
+            token = claim_token(recipient.link, given.granted.claim.id)
+            await self._send(given, 0, given.drop.size, exchange, partial(begin, given.drop, token))
+            return True
+
+    async def _send(
+        self, given: _Given, first: int, length: int, exchange: Exchange, begin: Callable[[], None]
+    ) -> None:
+        """Send what is granted, and record what becomes of it."""
+        transfer, key = given.granted.transfer, given.drop.key
+        if transfer is None:
+            raise RuntimeError("bytes were asked for")
+        reserve = partial(self._reserve, key, transfer.id)
+        sending = Sending(transfer, exchange, reserve, given.drop.blob, deciding_until=_deciding_until(given.drop))
+        self._transfers.add(key, sending)
+        try:
+            outcome = await self._handed_over(given.drop, first, length, sending, begin)
+        except StillSending:  # the daemon stops: its next start learns, or presumes, what became of it
+            self._transfers.remove(key, sending)
+            return
+        except BaseException:
+            await self._end(key, sending, sending.given)
+            raise
+        await self._end(key, sending, outcome)
+        if outcome.quiet:
+            background(self._confirm(key, sending), "what follows a download")
 
     async def _handed_over(
-        self, visit: Visit, first: int, length: int, sending: Sending, begin: Callable[[], None]
+        self, drop: Drop, first: int, length: int, sending: Sending, begin: Callable[[], None]
     ) -> Outcome:
         """Hand bytes over, and return what became of them."""
         try:
-            blob = await self._blobs.open(visit.drop.blob)
+            blob = await self._blobs.open(drop.blob)
         except FileNotFoundError:  # the drop may have ended since it was claimed
-            await self._finding.check_gone(await self._finding.found(visit.drop.key))
+            await self._finding.check_gone(await self._finding.found(drop.key))
             raise
         try:
             begin()
@@ -177,23 +239,27 @@ class Downloads:
             length=length if visit.drop.size else visit.drop.extent,
         )
 
-    async def _grant(self, visit: Visit, wish: Wish) -> Granted:
+    async def _changed(self, key: bytes, transfer: str | None, rule: TimedRule[T]) -> T | None:
+        """Let the rules decide whether a transfer may begin."""
+        try:
+            return await self._ledgers.change(key, rule)
+        except Unavailable:
+            # Whether it was granted is not known: nothing was sent.
+            self._recording.later(key, partial(_ended, transfer or "", NOTHING_SENT))
+            raise
+
+    async def _grant(self, visit: Visit, wish: Wish) -> _Given:
         """Let the rules decide. Meets what settles with patience: its outcome is this one's answer."""
         key = visit.drop.key
         patience = self._clock.seconds() + SETTLING
         while True:
             before = self._transfers.of(key)
-            try:
-                answer = await self._ledgers.change(key, partial(_asked, wish, self._transfers.progress(key)))
-            except Unavailable:
-                # Whether it was granted is not known: nothing was sent.
-                self._recording.later(key, partial(_ended, wish.transfer or "", NOTHING_SENT))
-                raise
+            answer = await self._changed(key, wish.transfer, partial(_asked, wish, self._transfers.progress(key)))
             if answer is None:
                 raise NotFound
+            if isinstance(answer, _Given):
+                return answer
             verdict, elsewhere = answer
-            if isinstance(verdict, Granted):
-                return verdict
             if isinstance(verdict, Over):
                 await self._finding.check_gone(await self._finding.found(key))
                 raise Gone(verdict.reason.value)
@@ -237,6 +303,7 @@ class Downloads:
         try:
             await self._ledgers.change(key, rule)
         except (Unavailable, InsufficientStorage):
+            sending.put_off = True
             background(self._end_later(key, sending, rule), "recording a download")
             return
         except BaseException:
@@ -267,12 +334,35 @@ class Downloads:
 
 def _asked(
     wish: Wish, progress: Mapping[str, Progress], ledger: Ledger, now: float, policy: Policy
-) -> tuple[Ledger, tuple[Verdict, frozenset[str]]]:
-    """Return the verdict, and which other daemons run what the wish has met."""
+) -> tuple[Ledger, _Given | tuple[Verdict, frozenset[str]]]:
+    """Return what is given, or the verdict against it and which other daemons run what the wish has met."""
     after, verdict = ask(ledger, wish, progress, now, policy)
+    if isinstance(verdict, Granted):
+        return after, _Given(verdict, after.drop)
     met = verdict.transfers if isinstance(verdict, InTheWay) else ledger.transfers
     elsewhere = frozenset(each.daemon for each in met if not each.settled and each.daemon != wish.daemon)
     return after, (verdict, elsewhere)
+
+
+def _whole(
+    wish: Callable[..., Wish], progress: Mapping[str, Progress], ledger: Ledger, now: float, policy: Policy
+) -> tuple[Ledger, _Given]:
+    """Return the whole of a drop, if it is there for whoever asks.
+
+    :raises _LookFirst: it is not. Nothing changes, not even by what time has brought.
+    """
+    drop = ledger.drop
+    if drop.password is not None:
+        raise _LookFirst
+    after, verdict = ask(ledger, wish(length=drop.size or drop.extent), progress, now, policy)
+    if not isinstance(verdict, Granted):
+        raise _LookFirst
+    return after, _Given(verdict, after.drop)
+
+
+def _deciding_until(drop: Drop) -> float:
+    """Return until when one transfer decides what others are told; see :class:`~filedropd.transfers.Sending`."""
+    return 0.0 if drop.free > 0 or drop.password is not None else drop.expires_at
 
 
 def _met(verdict: Verdict) -> Met:

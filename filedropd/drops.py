@@ -10,7 +10,7 @@ What changes state is shielded: a client that leaves ends its own waiting, not o
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -22,6 +22,7 @@ from filedropd.claims.elapsing import revoked
 from filedropd.claims.ledger import Ledger
 from filedropd.claims.policy import Policy
 from filedropd.deferreds import Gathering, shielded
+from filedropd.digests import Aside, Summing
 from filedropd.downloads import Downloads, Visit
 from filedropd.errors import Gone, NotFound, OwnerRequired, PasswordRequired, Unavailable
 from filedropd.finding import Finding
@@ -64,6 +65,7 @@ class Drops:
 
     :param clock: for waiting.
     :param now: the time on the wall, in seconds since the epoch.
+    :param aside: for what takes long to hash.
     :param daemon: the name of this daemon, where several may run on the same records.
     """
 
@@ -88,6 +90,7 @@ class Drops:
         clock: IReactorTime,
         now: Callable[[], float],
         randomness: Randomness,
+        aside: Aside,
         daemon: str = "",
     ) -> None:
         self.rules = rules
@@ -101,6 +104,7 @@ class Drops:
         self._metrics = metrics
         self._now = now
         self._randomness = randomness
+        self._aside = aside
         self._work = Gathering()
         self._finding = Finding(records, cache, now)
         self._recording = Recording(ledgers, clock)
@@ -129,13 +133,23 @@ class Drops:
         """
         await self._limiter.before_upload(client)
 
-    def upload(self) -> Upload:
-        """Begin an upload, as an async context manager that leaves nothing behind unless it is kept."""
-        return Upload(self._blobs, self.rules.max_file_size, self._prepare, self._commit)
+    def upload(self, expected: int | None = None) -> Upload:
+        """Begin an upload, as an async context manager that leaves nothing behind unless it is kept.
 
-    async def _prepare(self, incoming: IIncomingBlob, name: str, content_type: str, terms: Terms) -> Receipt:
+        :param expected: bytes that will come at most, where that is known.
+        """
+        return Upload(
+            self._blobs, self.rules.max_file_size, self._prepare, self._commit, aside=self._aside, expected=expected
+        )
+
+    def summing(self, algorithms: Iterable[str]) -> Summing:
+        """Begin to work out the digests of something else that comes with an upload."""
+        return Summing(algorithms, self._aside)
+
+    async def _prepare(
+        self, incoming: IIncomingBlob, name: str, content_type: str, terms: Terms, sha256: bytes | None
+    ) -> Receipt:
         password = None if terms.password is None else await self._passwords.hash(terms.password)
-        await incoming.seal()
         now = self._now()
         link, owner = Token.mint(self._randomness), Token.mint(self._randomness)
         drop = Drop(
@@ -145,6 +159,7 @@ class Drops:
             name=name,
             content_type=content_type,
             size=incoming.size,
+            sha256=sha256,
             password=password,
             downloads=terms.downloads,
             created_at=now,
@@ -307,6 +322,20 @@ class Drops:
     ) -> None:
         """See :meth:`Downloads.deliver`."""
         await self._downloads.deliver(visit, first, length, exchange, begin)
+
+    async def deliver_whole(
+        self, recipient: Recipient, exchange: Exchange, begin: Callable[[Drop, Token], None]
+    ) -> bool:
+        """Hand all of a drop to somebody who shows nothing, if that needs no second look: see :meth:`Downloads.deliver_whole`.
+
+        :returns: ``False``: nothing was done. :meth:`look` first.
+        :raises NotFound: it was never there, or is forgotten, and that is remembered.
+        :raises Gone: it was there, and that is remembered.
+        :raises Locked: its last copy is being settled, and that takes long.
+        """
+        await self._downloads.settled(recipient.link.key)
+        await self._finding.check_remembered(recipient.link)
+        return await self._downloads.deliver_whole(recipient, exchange, begin)
 
     # -- the end ----------------------------------------------------------------------------------
 

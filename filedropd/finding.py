@@ -57,14 +57,22 @@ class Finding:
         :raises NotFound: it was never there, or is forgotten.
         :raises Gone: it was there, and that is remembered.
         """
-        verdict = await self._cache.get(link.key)
-        if verdict is not None:
-            raise remembered(verdict)
+        await self.check_remembered(link)
         drop = await self._records.find(link.key)
         if drop is None:
             await self._cache.set(link.key, _NEVER, CACHE_NEVER)
             raise NotFound
         return drop
+
+    async def check_remembered(self, link: Token) -> None:
+        """Return unless it is remembered that ``link`` leads nowhere.
+
+        :raises NotFound: it was never there, or is forgotten.
+        :raises Gone: it was there.
+        """
+        verdict = await self._cache.get(link.key)
+        if verdict is not None:
+            raise remembered(verdict)
 
     async def check_gone(self, drop: Drop) -> None:
         """Return if ``drop`` is not gone.

@@ -248,6 +248,16 @@ class IBlobs(Interface):
         :raises Unavailable: the store is closed, or fails in another way.
         """
 
+    async def receive_whole(data: bytes) -> IIncomingBlob:
+        """Take a new blob of which all bytes are there: what ``receive``, ``write`` and ``seal`` do, in one.
+
+        Nothing is left behind when it fails.
+
+        :returns: the blob, sealed.
+        :raises InsufficientStorage: there is no room.
+        :raises Unavailable: the store is closed, or fails in another way.
+        """
+
     async def open(blob: str) -> IBlob:
         """Open a published blob.
 

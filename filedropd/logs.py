@@ -124,7 +124,13 @@ def _told(event: LogEvent) -> str:
 
 
 def _moment(event: LogEvent) -> str:
-    return datetime.fromtimestamp(event["log_time"], UTC).isoformat(timespec="milliseconds")
+    seconds, milliseconds = divmod(int(event["log_time"] * 1000), 1000)
+    return f"{_second(seconds)}.{milliseconds:03d}+00:00"
+
+
+@lru_cache(maxsize=2)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _level(event: LogEvent) -> str:

@@ -18,10 +18,10 @@ from argon2.low_level import error_to_str
 from twisted.internet.defer import DeferredSemaphore
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 
-from filedropd.deferreds import Gathering, in_thread, shielded
+from filedropd.deferreds import Gathering, shielded
 from filedropd.errors import BadRequest, Unavailable
+from filedropd.threads import Threads
 from filedropd.tokens import Randomness
 
 #: The longest password, in bytes of UTF-8.
@@ -144,14 +144,13 @@ class Passwords:
         self._algorithm = algorithm
         self._parallel = parallel
         self._queue = queue
-        self._pool: ThreadPool | None = None
+        self._pool: Threads | None = None
         self._turns = DeferredSemaphore(parallel)
         self._running = Gathering()
 
     def start(self) -> None:
         """Take passwords from now on."""
-        self._pool = ThreadPool(0, self._parallel, name="passwords")
-        self._pool.start()
+        self._pool = Threads(self._reactor, self._parallel, "passwords")
 
     async def stop(self) -> None:
         """Take no more; return when the hashes that are being computed are done.
@@ -192,7 +191,7 @@ class Passwords:
             if self._pool is None:
                 raise Unavailable("Passwords cannot be checked while the service stops. Try again in a moment.")
             with self._running:
-                return await in_thread(self._reactor, self._pool, call, *args, **kwargs)
+                return await self._pool.run(call, *args, **kwargs)
         except MemoryError:
             _log.error("there is no memory for a password hash: lower --password-memory or --password-parallel")
             raise Unavailable("There is no room to check passwords now. Try again in a moment.") from None

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from filedropd.claims.elapsing import recovered
 from filedropd.claims.ledger import Ledger
 from filedropd.claims.policy import Policy
-from filedropd.deferreds import Gathering, background
+from filedropd.deferreds import Gathering, background, together
 from filedropd.errors import FiledropError
 from filedropd.model import Drop, DropState
 from filedropd.tokens import short
@@ -43,6 +43,8 @@ RECORDS_RETRY: Final = 5.0
 TAKEN: Final = 15.0
 _DOUBLINGS: Final = 12
 _BATCH: Final = 100
+#: Of these, how many are dealt with at once: others ask the stores, too, and do not want to wait behind all of them.
+_AT_ONCE: Final = 25
 
 
 class Reaper:
@@ -76,7 +78,7 @@ class Reaper:
         self._run_in_progress = Gathering()
         self._again = False
         self._stopped = True
-        self._taken: list[Drop] = []  # and not dealt with yet
+        self._taken: dict[bytes, Drop] = {}  # and not dealt with yet
         ledgers.tell(lambda drop: self.expect(drop.due_at))
 
     async def recover(self) -> None:
@@ -142,9 +144,7 @@ class Reaper:
             self._again = False
             try:
                 while await self._take_due():
-                    while self._taken:
-                        await self._reap(self._taken[-1])
-                        self._taken.pop()
+                    await self._reap_taken()
                     if self._stopped:  # not before: nobody else deals with what was taken, for a while
                         return
                 next_due = await self._records.next_due()
@@ -162,8 +162,23 @@ class Reaper:
         """Take what is due, unless something was taken that is not dealt with; tell whether there is anything."""
         if not self._taken:
             now = self._now()
-            self._taken = await self._records.take_due(now, _BATCH, now + TAKEN)
+            self._taken = {drop.key: drop for drop in await self._records.take_due(now, _BATCH, now + TAKEN)}
         return bool(self._taken)
+
+    async def _reap_taken(self) -> None:
+        """Deal with what was taken, many at once: the stores put together what comes together.
+
+        :raises Exception: one could not be dealt with; it is still taken.
+        """
+        drops = list(self._taken.values())
+        for first in range(0, len(drops), _AT_ONCE):
+            failures = await together([self._reap_one(drop) for drop in drops[first : first + _AT_ONCE]])
+            if failures:
+                raise failures[0]
+
+    async def _reap_one(self, drop: Drop) -> None:
+        await self._reap(drop)
+        del self._taken[drop.key]
 
     async def _reap(self, drop: Drop) -> None:
         now = self._now()

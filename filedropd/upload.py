@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 
 from filedropd.deferreds import Gathering, shielded
+from filedropd.digests import SHA256, Aside, Expected, Summing, check
 from filedropd.errors import TooLarge
 from filedropd.model import Drop
 from filedropd.tokens import Token
@@ -44,14 +45,24 @@ class Receipt:
 
 
 class Upload:
-    """The bytes of one upload on their way in. Use it with ``async with``; without :meth:`keep` nothing stays."""
+    """The bytes of one upload on their way in. Use it with ``async with``; without :meth:`keep` nothing stays.
+
+    Of bytes that are written the SHA-256 is worked out by the way, as long as that costs nothing, and kept.  What is
+    spliced nobody sees: of such an upload it is not known.
+
+    :param aside: for what takes long to hash.
+    :param expected: bytes that will come at most, as far as that is known: few are gathered, and go to the store in one go.
+    """
 
     def __init__(
         self,
         blobs: IBlobs,
         max_size: int,
-        prepare: Callable[[IIncomingBlob, str, str, Terms], Awaitable[Receipt]],
+        prepare: Callable[[IIncomingBlob, str, str, Terms, bytes | None], Awaitable[Receipt]],
         commit: Callable[[Drop, IIncomingBlob], Awaitable[None]],
+        *,
+        aside: Aside,
+        expected: int | None = None,
     ) -> None:
         self._blobs = blobs
         self._max_size = max_size
@@ -63,20 +74,37 @@ class Upload:
         self._pending = 0
         self._size = 0
         self._left = False
+        self._small = expected is not None and expected <= WRITE_SIZE
+        self._begun = self._kept = False
+        self._aside = aside
+        self._summing: Summing | None = Summing([SHA256], aside, asked=False)
+        self._held_to: Sequence[Expected] = ()
 
     async def __aenter__(self) -> Self:
-        try:
-            await shielded(self._begin())
-        except BaseException:
-            self._left = True
-            raise
+        self._begun = True
+        if not self._small:  # if there is no room, it is told before the bytes come
+            try:
+                await shielded(self._receive())
+            except BaseException:
+                self._left = True
+                raise
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._gathered.clear()
-        await shielded(self._discard())
+        self._left = True
+        if not self._kept:
+            await shielded(self._discard())
+
+    def hold_to(self, said: Sequence[Expected]) -> None:
+        """Work out the SHA-256 at any price, and keep nothing unless all that is ``said`` is true of the file.
+
+        Call it before any bytes come; they must be written.
+        """
+        self._held_to = said
+        self._summing = Summing({SHA256} | {each.algorithm for each in said}, self._aside)
 
     async def write(self, data: bytes) -> None:
         """Take the next bytes.
@@ -85,6 +113,8 @@ class Upload:
         :raises InsufficientStorage: there is no room for them.
         """
         self._count(len(data))
+        if self._summing is not None:
+            await self._summing.take(data)
         self._gathered.append(data)
         self._pending += len(data)
         if self._pending >= WRITE_SIZE:
@@ -97,6 +127,7 @@ class Upload:
         :raises InsufficientStorage: there is no room for them.
         """
         self._count(size)
+        self._summing = None
         incoming = await self._flush()
         await incoming.splice(pipe, size)
 
@@ -106,16 +137,34 @@ class Upload:
             raise TooLarge(self._max_size)
 
     async def keep(self, name: str, content_type: str, terms: Terms) -> Receipt:
-        """Make a drop of what was written. Once this returns it survives a crash."""
-        incoming = await self._flush()
-        receipt = await self._prepare(incoming, name, content_type, terms)
+        """Make a drop of what was written. Once this returns it survives a crash.
+
+        :raises DigestMismatch: it is not what it was held to.
+        """
+        digests = {} if self._summing is None else await self._summing.digests()
+        check(self._held_to, digests)
+        incoming = await self._sealed()
+        receipt = await self._prepare(incoming, name, content_type, terms, digests.get(SHA256))
         await shielded(self._keep(receipt.drop, incoming))
+        self._kept = True
         return receipt
 
-    async def _begin(self) -> None:
-        self._incoming = await self._blobs.receive()
+    async def _receive(self, whole: bytes | None = None) -> None:
+        """Begin in the store; with ``whole``, and end there."""
+        if not self._begun:
+            raise RuntimeError("an upload is used with 'async with'")
+        self._incoming = await (self._blobs.receive() if whole is None else self._blobs.receive_whole(whole))
         if self._left:
             await self._incoming.discard()
+
+    async def _sealed(self) -> IIncomingBlob:
+        """Return the blob with all its bytes durable: in one go, where few came."""
+        if self._incoming is None:
+            await shielded(self._receive(self._taken()))
+            return self._there()
+        incoming = await self._flush()
+        await incoming.seal()
+        return incoming
 
     async def _keep(self, drop: Drop, incoming: IIncomingBlob) -> None:
         with self._committing:
@@ -128,9 +177,19 @@ class Upload:
             await self._incoming.discard()  # does nothing to what was published
 
     async def _flush(self) -> IIncomingBlob:
-        if self._incoming is None:
-            raise RuntimeError("an upload is used with 'async with'")
+        if self._incoming is None:  # more came than was expected
+            await shielded(self._receive())
+        incoming = self._there()
+        if data := self._taken():
+            await incoming.write(data)
+        return incoming
+
+    def _taken(self) -> bytes:
+        """Return what was gathered, and gather anew."""
         data, self._gathered, self._pending = b"".join(self._gathered), [], 0
-        if data:
-            await self._incoming.write(data)
+        return data
+
+    def _there(self) -> IIncomingBlob:
+        if self._incoming is None:
+            raise RuntimeError("the upload has not begun")
         return self._incoming

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -37,6 +38,10 @@ def eventually(probe: Callable[[], T], what: str, seconds: float = PATIENCE) -> 
             raise AssertionError(f"not within {seconds:g} s: {what}")
         time.sleep(_POLL)
     return found
+
+
+#: Options that every daemon of a test run is given besides its own: ``DAEMON_OPTIONS=--no-zero-copy trial tests``.
+OPTIONS: Final = "DAEMON_OPTIONS"
 
 
 class Daemon:
@@ -123,7 +128,17 @@ class Daemon:
     def _command(self) -> list[str]:
         listen = [f"--listen={description}" for description in self._listen]
         twistd = Path(sys.executable).with_name("twistd")
-        return [str(twistd), "-n", "--pidfile=", "filedropd", f"--data-dir={self.data}", *listen, *self._arguments]
+        given = shlex.split(os.environ.get(OPTIONS, ""))
+        return [
+            str(twistd),
+            "-n",
+            "--pidfile=",
+            "filedropd",
+            f"--data-dir={self.data}",
+            *listen,
+            *given,
+            *self._arguments,
+        ]
 
     # -- what it shows ----------------------------------------------------------------------------
 

@@ -26,7 +26,9 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 import filedropd
 from filedropd.blobs import pages, system
+from filedropd.blobs.batches import Batches
 from filedropd.blobs.disk import DiskBlobs, DiskIncomingBlob
+from filedropd.blobs.folders import sync_folder
 from filedropd.blobs.journal import WRITE_BACK, IncomingFile, Journal, LockedFolder
 from filedropd.blobs.space import MOST_UNSEEN, NEW_FILE, Space
 from filedropd.blobs.stored import DiskBlob
@@ -420,13 +422,14 @@ class SyncTests(SynchronousTestCase):
         self.assertEqual({self.root / "incoming", self.root, self.root.parent}, set(self.synced))
 
     def test_seal(self) -> None:
-        """A sealed file is synced, then its folder."""
+        """A sealed file is synced, and its folder when it is asked for."""
         self.journal.open()
         self.addCleanup(self.journal.close)
         file = self.journal.new_file()
         file.create()
         self.synced.clear()
         file.seal()
+        self.assertEqual([None], self.journal.sync([file.path.parent]))
         self.assertEqual([file.path, file.path.parent], self.synced)
 
     def test_delete(self) -> None:
@@ -437,8 +440,8 @@ class SyncTests(SynchronousTestCase):
         path.parent.mkdir()
         path.write_bytes(b"")
         self.synced.clear()
-        self.journal.delete(ABSENT)
-        self.journal.delete(ABSENT)
+        self.journal.delete([ABSENT])
+        self.journal.delete([ABSENT])
         self.assertEqual([path.parent, path.parent], self.synced)
 
     def test_randomness(self) -> None:
@@ -499,6 +502,15 @@ class FailingSync:
             raise OSError(self.errno, "the disk said no")
 
 
+def attempted(call: Callable[..., None], *args: Any) -> OSError | None:
+    """Return what a call failed with, if it did."""
+    try:
+        call(*args)
+    except OSError as error:
+        return error
+    return None
+
+
 class FailureTests(DiskTestCase):
     """What a client is told when the disk does not do as it is asked."""
 
@@ -510,6 +522,7 @@ class FailureTests(DiskTestCase):
             store._threads,
             IncomingFile(path, SystemCalls(sync=sync), Space(path, 0, os.statvfs)),
             self.root / path.name,
+            Batches(store._threads, lambda folders: [attempted(sync_folder, folder, sync) for folder in folders]),
         )
         await incoming.create()
         self.addCleanup(incoming.discard)
@@ -840,11 +853,39 @@ class LeavingTests(DiskTestCase):
     async def test_close_after_close(self):
         """A blob that outlives the store can still be closed."""
         store = await self.opened()
-        blob = await store.open(await kept(store, b"bytes"))
+        blob = await store.open(await kept(store, content(PIECE)))
         await store.close_store()
         before = descriptors()
         blob.close()
         self.assertEqual(before - 1, descriptors())
+
+    async def test_small(self):
+        """A small blob is read while it is opened, as often as one likes, and keeps no descriptor."""
+        store = await self.opened()
+        name = await kept(store, b"bytes")
+        before = descriptors()
+        blob = await store.open(name)
+        self.assertEqual((before, None), (descriptors(), blob.descriptor))
+        for _ in range(2):
+            await blob.ready(0, 5)
+            self.assertEqual([b"bytes"], await collected(blob, 0, 5))
+            self.assertEqual([b"yt"], await collected(blob, 1, 2))
+        blob.close()
+        with self.assertRaises(OSError):
+            await collected(blob, 0, 5)
+
+    async def test_sealed_in_order(self):
+        """An upload that is sealed, or taken whole, has its file synced, then its folder."""
+        synced: list[Path] = []
+        calls = SystemCalls(sync=lambda fd: synced.append(Path(f"/proc/self/fd/{fd}").readlink()))
+        store = await self.opened(calls=calls)
+        for begin in (store.receive, lambda: store.receive_whole(b"bytes")):
+            synced.clear()
+            incoming = await begin()
+            if not synced:
+                await incoming.seal()
+            self.assertEqual([incoming.blob, incoming._file.path.parent.name], [path.name for path in synced])
+            await incoming.discard()
 
     async def test_close_store_waits(self):
         """To close the store waits for what is under way."""

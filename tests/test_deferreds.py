@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-from typing import cast
-
-from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
-from twisted.python.threadpool import ThreadPool
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
-from filedropd.deferreds import Gathering, Happening, background, in_thread, shielded, sleep
+from filedropd.deferreds import Gathering, Happening, background, shielded, sleep
 from filedropd.errors import Unavailable
 
 
@@ -133,31 +127,6 @@ class BackgroundTests(SynchronousTestCase):
         ended = background(Work().run_silently(), "work")
         ended.cancel()
         self.assertIsNone(self.successResultOf(ended))
-
-
-class InThreadTests(TestCase):
-    """Calls that block."""
-
-    def setUp(self) -> None:
-        self.pool = ThreadPool(0, 1, name="tests")
-        self.pool.start()
-        self.addCleanup(self.pool.stop)
-        self.reactor = cast(IReactorFromThreads, reactor)
-
-    async def test_result(self):
-        """The call runs on a thread of the pool; its result comes back on this one."""
-        there = await in_thread(self.reactor, self.pool, threading.get_ident)
-        self.assertNotEqual(there, threading.get_ident())
-        self.assertEqual((5, 2), await in_thread(self.reactor, self.pool, divmod, 17, 3))
-
-    async def test_arguments(self):
-        """It is given its arguments, by place and by name."""
-        self.assertEqual(-1, await in_thread(self.reactor, self.pool, int, "-1", base=16))
-
-    async def test_failure(self):
-        """What it raises comes out."""
-        with self.assertRaises(ZeroDivisionError):
-            await in_thread(self.reactor, self.pool, divmod, 1, 0)
 
 
 class SleepTests(SynchronousTestCase):

@@ -20,7 +20,6 @@ from filedropd.blobs.disk import DiskBlobs
 from filedropd.blobs.system import SystemCalls
 from filedropd.cache.memory import MemoryCache
 from filedropd.claims.policy import Policy
-from filedropd.deferreds import in_thread
 from filedropd.delivery.stream import StreamDelivery
 from filedropd.drops import Drops
 from filedropd.http.server import HTTPFactory
@@ -41,7 +40,7 @@ from filedropd.web.problems import refusal
 from tests.api import FILE
 from tests.daemon import Daemon
 from tests.disk_full import SKIPPED, possible
-from tests.support import RULES, PlainHash
+from tests.support import RULES, PlainHash, at_once
 from tests.test_daemon_life import DaemonLifeCase
 
 CONTENT = b"content" * 100_000
@@ -122,6 +121,7 @@ class StepTests(TestCase):
             clock=clock,
             now=time.time,
             randomness=secrets.token_bytes,
+            aside=at_once,
         )
         self.addCleanup(drops.stop)
         api = API(drops, Operators(Metrics(), drops.ready), prefix="/api/v1.0", public_url=None)
@@ -159,8 +159,7 @@ class StepTests(TestCase):
         pool, connection = self.records._pool, self.records._database._connection
         assert pool is not None
         assert connection is not None
-        threads = cast(IReactorFromThreads, reactor)
-        return await in_thread(threads, pool, lambda: connection.execute(statement).fetchall())
+        return await pool.run(lambda: connection.execute(statement).fetchall())
 
     async def assert_refused(self, step: str, passes: int = 0) -> None:
         """An upload that fails at ``step`` is 507 and leaves nothing; others go on, then and later."""

@@ -127,7 +127,7 @@ class OrderTests(CoreTestCase):
         """Bytes are sealed, then the row is committed, then they are published, then the sender is told."""
         self.done(self.core.upload())
         self.assertEqual(
-            ["incoming.write", "incoming.seal", "records.insert", "incoming.publish", "incoming.discard"],
+            ["incoming.write", "incoming.seal", "records.insert", "incoming.publish"],
             [step for step in self.core.journal.steps if step.startswith(("incoming", "records"))],
         )
 

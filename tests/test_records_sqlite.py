@@ -16,13 +16,11 @@ from typing import Any, cast
 import attrs
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from filedropd.claims.ledger import Ledger
-from filedropd.deferreds import in_thread
 from filedropd.errors import InsufficientStorage, Unavailable
 from filedropd.interfaces import SchemaTooNew
 from filedropd.model import ClaimState, Event, Reason, Touch
@@ -241,7 +239,7 @@ class RevisionTests(SQLiteBase, TestCase):
         connection = records._database._connection
         assert connection is not None
         assert records._pool is not None
-        return await in_thread(cast(IReactorFromThreads, reactor), records._pool, lambda: connection.total_changes)
+        return await records._pool.run(lambda: connection.total_changes)
 
     async def test_nothing(self):
         """A rule that returns what it was given writes nothing at all."""
@@ -377,7 +375,7 @@ class ThreadTests(SQLiteBase, TestCase):
         records = await self.open_at(self.a_path())
         assert records._pool is not None
         free = threading.Event()
-        records._pool.callInThread(free.wait, 30)
+        records._pool.run(free.wait, 30)
         writing = Deferred.fromCoroutine(records.insert(a_drop()))
         await deferLater(cast(Any, reactor), 0, lambda: None)
         self.assertNoResult(writing)
@@ -390,7 +388,7 @@ class ThreadTests(SQLiteBase, TestCase):
         records = await self.open_at(self.a_path())
         assert records._pool is not None
         free = threading.Event()
-        records._pool.callInThread(free.wait, 30)
+        records._pool.run(free.wait, 30)
         writing = Deferred.fromCoroutine(records.insert(a_drop()))
         closing = Deferred.fromCoroutine(records.close())
         await deferLater(cast(Any, reactor), 0, lambda: None)

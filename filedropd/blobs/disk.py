@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
 
@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from filedropd.blobs.batches import Batches
 from filedropd.blobs.journal import IncomingFile, Journal
 from filedropd.blobs.stored import DiskBlob
 from filedropd.blobs.system import SystemCalls
@@ -29,6 +30,9 @@ from filedropd.tokens import Randomness
 
 #: There is no room: on the disk, in a quota, in the largest file that may be made here.
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+
+#: Threads that may delete at once: most are for those who wait for an answer.
+_DELETING: Final = 2
 
 #: What is told by a store that is asked whether it can take files.
 _FULL: Final = "No files are taken: less room is left on the disk than is to stay free (--reserve)."
@@ -56,29 +60,43 @@ class DiskIncomingBlob:
     which by then may be another file's.
     """
 
-    def __init__(self, threads: DiskThreads, file: IncomingFile, target: Path) -> None:
+    def __init__(self, threads: DiskThreads, file: IncomingFile, target: Path, folder_syncs: Batches[Path]) -> None:
         self.blob = file.path.name
         self.size = 0
         self._threads = threads
         self._file = file
         self._target = target
+        self._folder_syncs = folder_syncs
         self._turn = DeferredLock()
         self._failure: FiledropError | None = None
 
     async def create(self) -> None:
         """Make the file. Nothing stays behind when that fails, or when its caller leaves."""
         try:
-            await shielded(self._step("making a file", self._file.create))
+            await shielded(self._step("making a file", self._threads.run, self._file.create))
         except BaseException:
             await self.discard()
             raise
+
+    async def keep(self, data: bytes) -> None:
+        """Make the file, of all its bytes, and sync it and its folder. Nothing stays behind when that fails."""
+        try:
+            await shielded(self._keep(data))
+        except BaseException:
+            await self.discard()
+            raise
+
+    async def _keep(self, data: bytes) -> None:
+        await self._step("keeping a file", self._threads.run, self._file.keep, data)
+        self.size = len(data)
+        await self._step("syncing a folder", self._folder_syncs.do, self._file.path.parent)
 
     async def write(self, data: bytes) -> None:
         """Append ``data``; all that was written before must have returned."""
         await shielded(self._write(data))
 
     async def _write(self, data: bytes) -> None:
-        await self._step("writing a file", self._file.write, data)
+        await self._step("writing a file", self._threads.run, self._file.write, data)
         self.size += len(data)
 
     async def splice(self, pipe: int, size: int) -> None:
@@ -92,14 +110,18 @@ class DiskIncomingBlob:
         except OSError as error:
             raise _for_clients(error, "writing a file") from error
         try:
-            await self._step("writing a file", self._file.splice, own, size)
+            await self._step("writing a file", self._threads.run, self._file.splice, own, size)
         finally:
             os.close(own)
         self.size += size
 
     async def seal(self) -> None:
         """Sync the file and its folder."""
-        await shielded(self._step("syncing a file", self._file.seal))
+        await shielded(self._seal())
+
+    async def _seal(self) -> None:
+        await self._step("syncing a file", self._threads.run, self._file.seal)
+        await self._step("syncing a folder", self._folder_syncs.do, self._file.path.parent)
 
     async def publish(self) -> None:
         """Rename the file to where ``open`` looks. It may be tried again when it fails.
@@ -132,13 +154,13 @@ class DiskIncomingBlob:
             except OSError as error:
                 raise _for_clients(error, "discarding a file") from error
 
-    async def _step(self, doing: str, call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    async def _step(self, doing: str, step: Callable[P, Awaitable[None]], *args: P.args, **kwargs: P.kwargs) -> None:
         async with self._turn:
             if self._failure is not None:
                 # The kernel tells of a lost page once; a sync tried again would say that all is well.
                 raise self._failure
             try:
-                await self._threads.run(call, *args, **kwargs)
+                await step(*args, **kwargs)
             except OSError as error:
                 self._failure = _for_clients(error, doing)
                 raise self._failure from error
@@ -172,6 +194,8 @@ class DiskBlobs:
         self._threads = DiskThreads(reactor)
         calls = calls if durable else calls.unsynced()
         self._journal = Journal(root, calls, randomness, reserve, daemon)
+        self._folder_syncs = Batches(self._threads, self._journal.sync)
+        self._deletions = Batches(self._threads, self._journal.delete, lanes=_DELETING)
         self._recovery = DeferredLock()
 
     async def open_store(self) -> None:
@@ -207,10 +231,23 @@ class DiskBlobs:
         :raises InsufficientStorage: there is no room.
         :raises Unavailable: it cannot be begun for another reason.
         """
-        file = self._journal.new_file()
-        incoming = DiskIncomingBlob(self._threads, file, self._journal.published(file.path.name))
+        incoming = self._new_blob()
         await incoming.create()
         return incoming
+
+    async def receive_whole(self, data: bytes) -> DiskIncomingBlob:
+        """Take a new blob of which all bytes are there, in one trip to a thread.
+
+        :raises InsufficientStorage: there is no room.
+        :raises Unavailable: it cannot be kept for another reason.
+        """
+        incoming = self._new_blob()
+        await incoming.keep(data)
+        return incoming
+
+    def _new_blob(self) -> DiskIncomingBlob:
+        file = self._journal.new_file()
+        return DiskIncomingBlob(self._threads, file, self._journal.published(file.path.name), self._folder_syncs)
 
     async def open(self, blob: str) -> DiskBlob:
         """Open a published blob and read its first bytes, in one go.
@@ -232,7 +269,7 @@ class DiskBlobs:
 
         :raises OSError: it may still be there.
         """
-        await shielded(self._threads.run(self._journal.delete, blob))
+        await shielded(self._deletions.do(blob))
 
     async def unfinished(self) -> Unfinished:
         """Return what dead daemons left, and hold it against other daemons until it is settled.

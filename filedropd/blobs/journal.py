@@ -17,12 +17,13 @@ import errno
 import fcntl
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import attrs
 from twisted.logger import Logger
 
-from filedropd.blobs.folders import FolderSyncs, sync_folder
+from filedropd.blobs.folders import sync_folder, sync_folders
 from filedropd.blobs.space import Space
 from filedropd.blobs.system import SystemCalls
 from filedropd.errors import Unavailable
@@ -53,10 +54,9 @@ class IncomingFile:
     :ivar path: where it is until it is published.
     """
 
-    def __init__(self, path: Path, calls: SystemCalls, space: Space, sync_folder: FolderSyncs | None = None) -> None:
+    def __init__(self, path: Path, calls: SystemCalls, space: Space) -> None:
         self.path = path
         self._calls = calls
-        self._sync_folder = sync_folder or FolderSyncs(calls.sync)
         self._space = space
         self._fd: int | None = None
         self._size = 0
@@ -104,13 +104,18 @@ class IncomingFile:
             self._begun = self._size
 
     def seal(self) -> None:
-        """Sync the file and its folder, and close it."""
+        """Sync the file, and close it. Its name is durable once :meth:`Journal.sync` has synced its folder."""
         if self._fd is None:
             raise ValueError("a blob can be sealed once, unless it is discarded")
         self._calls.sync(self._fd)
         self._close()
-        self._sync_folder(self.path.parent)
         self._sealed = True
+
+    def keep(self, data: bytes) -> None:
+        """Make the file of all its bytes, and seal it."""
+        self.create()
+        self.write(data)
+        self.seal()
 
     def publish(self, target: Path) -> None:
         """Rename a sealed file to ``target``."""
@@ -142,8 +147,11 @@ def move(source: Path, target: Path, calls: SystemCalls) -> None:
     The folders are not synced.  If a power cut undoes the rename, the synced journal still has the
     file, its row is committed, and recovery makes this call again.
     """
-    target.parent.mkdir(FOLDER_MODE, exist_ok=True)
-    calls.rename(source, target)
+    try:
+        calls.rename(source, target)
+    except FileNotFoundError:  # most often the folder is there
+        target.parent.mkdir(FOLDER_MODE, exist_ok=True)
+        calls.rename(source, target)
 
 
 @attrs.frozen
@@ -205,9 +213,9 @@ class Journal:
     ) -> None:
         self._root = root
         self._blobs = root / "blobs"
+        self._folders: dict[str, Path] = {}
         self._incoming = root / "incoming"
         self._calls = calls
-        self._sync_folder = FolderSyncs(calls.sync)
         self._space = Space(root, reserve, calls.statvfs)
         self._randomness = randomness
         self._daemon = daemon
@@ -270,7 +278,7 @@ class Journal:
         """
         if self._own is None:
             raise Unavailable(CLOSED)
-        return IncomingFile(self._own.path / random_name(self._randomness), self._calls, self._space, self._sync_folder)
+        return IncomingFile(self._own.path / random_name(self._randomness), self._calls, self._space)
 
     def try_out(self) -> None:
         """Do to a small file all that an upload needs."""
@@ -279,8 +287,14 @@ class Journal:
         try:
             file.write(b"\0")
             file.seal()
+            sync_folder(file.path.parent, self._calls.sync)
         finally:
             file.discard()
+
+    def sync(self, folders: Sequence[Path]) -> list[OSError | None]:
+        """Make durable which names are in some folders; returns for each what that failed with."""
+        failures = sync_folders(folders, self._calls.sync)
+        return [failures.get(folder) for folder in folders]
 
     def published(self, blob: str) -> Path:
         """Return where ``blob`` is once it is published.
@@ -289,16 +303,34 @@ class Journal:
         """
         if not _NAME.fullmatch(blob):
             raise _absent(blob)
-        return self._blobs / blob[:2] / blob
+        # Paths are dear to make, and of these folders there are 256.
+        folder = self._folders.get(blob[:2])
+        if folder is None:
+            folder = self._folders[blob[:2]] = self._blobs / blob[:2]
+        return folder / blob
 
-    def delete(self, blob: str) -> None:
-        """Delete a published blob, so that no power cut brings it back. What is absent is deleted."""
+    def delete(self, blobs: Sequence[str]) -> list[OSError | None]:
+        """Delete published blobs, so that no power cut brings them back. What is absent is deleted.
+
+        :returns: for each, why it may still be there.
+        """
         # Its row may be marked purged next, in a database that knows nothing of this disk's order:
         # bytes that came back after that would have nobody to delete them.
-        with contextlib.suppress(FileNotFoundError):
-            path = self.published(blob)
-            path.unlink(missing_ok=True)
-            self._sync_folder(path.parent)
+        failures: dict[str, OSError] = {}
+        folders: dict[Path, list[str]] = {}
+        for blob in blobs:
+            with contextlib.suppress(FileNotFoundError):
+                path = self.published(blob)
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    failures[blob] = error
+                else:
+                    folders.setdefault(path.parent, []).append(blob)
+        for folder, failure in sync_folders(folders, self._calls.sync).items():
+            if not isinstance(failure, FileNotFoundError):  # without its folder it is nowhere
+                failures.update(dict.fromkeys(folders[folder], failure))
+        return [failures.get(blob) for blob in blobs]
 
     def unfinished(self) -> Unfinished:
         """Return what dead daemons left; their folders stay locked until each is finished or abandoned."""

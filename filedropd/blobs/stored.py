@@ -35,6 +35,7 @@ class DiskBlob:
         self._threads = threads
         self._fd: int | None = None
         self._head = b""
+        self._whole = False  # all is in the head
         self._users = 0
         self._closed = False
 
@@ -50,6 +51,11 @@ class DiskBlob:
         self._fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         self.size = os.fstat(self._fd).st_size
         self._head = os.pread(self._fd, HEAD, 0)
+        if self.size == len(self._head):
+            # All of it: nothing is left to be read, or to be closed on another trip.
+            self._whole = True
+            fd, self._fd = self._fd, None
+            os.close(fd)
 
     @property
     def descriptor(self) -> int | None:
@@ -72,9 +78,9 @@ class DiskBlob:
         """
         self._check(first, length)
         end = first + length
-        # Many downloads are one piece that starts at 0. Who reads on has no more use for the head.
-        head, self._head = self._head, b""
-        piece = head[first:end]
+        piece = self._head[first:end]
+        if not self._whole:
+            self._head = b""  # who reads on has no more use for it
         first += len(piece)
         ahead = self._fetch(first, end)
         try:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 from twisted.internet.interfaces import IReactorFromThreads
-from twisted.python.threadpool import ThreadPool
 
 from filedropd.blobs.journal import CLOSED
-from filedropd.deferreds import Gathering, in_thread
+from filedropd.deferreds import Gathering
 from filedropd.errors import Unavailable
+from filedropd.threads import Threads
 
 #: How many calls to the disk are under way at once.
 THREADS = 8
@@ -24,13 +24,12 @@ class DiskThreads:
 
     def __init__(self, reactor: IReactorFromThreads) -> None:
         self._reactor = reactor
-        self._pool: ThreadPool | None = None
+        self._pool: Threads | None = None
         self._under_way = Gathering()
 
     def start(self) -> None:
         """Take calls from now on."""
-        self._pool = ThreadPool(0, THREADS, name="blobs")
-        self._pool.start()
+        self._pool = Threads(self._reactor, THREADS, "blobs")
 
     async def stop(self, last: Callable[[], None]) -> None:
         """Take no more calls, let those under way end, run ``last``. A second call does nothing."""
@@ -39,7 +38,7 @@ class DiskThreads:
             return
         await self._under_way.empty()
         try:
-            await in_thread(self._reactor, pool, last)
+            await pool.run(last)
         finally:
             pool.stop()
 
@@ -53,7 +52,7 @@ class DiskThreads:
         if self._pool is None:
             raise Unavailable(CLOSED)
         with self._under_way:
-            return await in_thread(self._reactor, self._pool, call, *args, **kwargs)
+            return await self._pool.run(call, *args, **kwargs)
 
     async def give_back(self, call: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Run a ``call`` that gives something back: on a thread, or at once if the threads have stopped."""

@@ -1,4 +1,4 @@
-"""A request's body: what a source has, read ahead by one piece, as fast as the connection takes it."""
+"""A request's body: what a source has, as fast as the connection takes it."""
 
 from __future__ import annotations
 
@@ -82,10 +82,9 @@ class Outgoing:
     # -- the work ---------------------------------------------------------------------------------
 
     async def _produce(self, consumer: IConsumer) -> None:
-        done, ahead = 0, self._ahead()
+        done = 0
         try:
-            while piece := await ahead:
-                ahead = self._ahead()
+            while piece := await self._source.read():
                 done += len(piece)
                 if self.length is not UNKNOWN_LENGTH and done > self.length:
                     raise NotReadable("The file grew while it was sent. Try again when it is left alone.")
@@ -102,13 +101,7 @@ class Outgoing:
         except ClientError as error:
             self.failure = error
             raise
-        finally:
-            ahead.addErrback(lambda _: b"")
-            ahead.cancel()  # nobody wants it any more, where it is not here yet
         self._expect(ANSWER)
-
-    def _ahead(self) -> Deferred[bytes]:
-        return Deferred.fromCoroutine(self._source.read())
 
     # -- quiet ------------------------------------------------------------------------------------
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any, Final, Protocol, TypeAlias
 
+from twisted.internet.defer import Deferred
+
 from filedropd.client.errors import NotReadable
 from filedropd.client.threads import Thread
 
-#: Bytes that are read at once.
-PIECE: Final = 512 * 1024
+#: Bytes that are read at once, and so many times ahead of what is sent.
+PIECE: Final = 1024 * 1024
+AHEAD: Final = 4
 
 #: What can be left: a path, a file open for reading bytes, bytes, or an asynchronous iterator of bytes.
 Leavable: TypeAlias = "str | Path | IO[bytes] | bytes | AsyncIterable[bytes] | Blocking | Flowing"
@@ -124,15 +128,22 @@ class Blocking:
         self._begin = begin
         self._again = again
         self._file: Any = None
-        self._reading = False
+        self._ended = False
+        self._ahead: deque[Deferred[bytes]] = deque()
+        self._unread = 0
         self._hash = hashlib.sha256()
 
     async def read(self) -> bytes:
         """See Source."""
-        self._reading = True
-        return await self._thread.run(self._read)
+        while len(self._ahead) < AHEAD:
+            self._unread += 1
+            self._ahead.append(self._thread.run(self._read))
+        return await self._ahead.popleft()
 
     def _read(self) -> bytes:
+        if self._ended:  # a terminal would be asked again
+            self._unread -= 1
+            return b""
         if self._file is None:
             self._file = self._begin()
         try:
@@ -140,11 +151,13 @@ class Blocking:
         except OSError as error:
             raise NotReadable(f"{self.name or 'What is to be left'} cannot be read: {error.strerror}.") from error
         self._hash.update(piece)
-        self._reading = False
+        self._ended = not piece
+        self._unread -= 1
         return piece
 
     async def rewind(self) -> bool:
         """See Source."""
+        self._forget()
         if self._again:
             await self._thread.run(self._close)
         return self._again or self._file is None
@@ -154,11 +167,18 @@ class Blocking:
 
         A pipe that says nothing may never do so: whoever reads it is left there.
         """
-        if self._again or not self._reading:
+        self._forget()
+        if self._again or not self._unread:
             await self._thread.stop(self._close)
+
+    def _forget(self) -> None:
+        """Want nothing of what was read ahead, nor to know how that went."""
+        while self._ahead:
+            self._ahead.popleft().addErrback(lambda _: b"")
 
     def _close(self) -> None:
         file, self._file = self._file, None
+        self._ended = False
         self._hash = hashlib.sha256()
         if file is not None:
             file.close()

@@ -23,9 +23,9 @@ from typing import Any, Final, ParamSpec, TypeVar
 import attrs
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
-from twisted.python.threadpool import ThreadPool
 
-from filedropd.deferreds import Gathering, background, in_thread, shielded
+from filedropd.deferreds import Gathering, background, shielded
+from filedropd.threads import Threads
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -258,7 +258,7 @@ class NginxLog:
         self._unrecorded = unrecorded
         self._told: dict[str, Callable[[Line], None]] = {}
         self._left: set[str] = set()
-        self._pool: ThreadPool | None = None
+        self._pool: Threads | None = None
         self._timer: IDelayedCall | None = None
         self._following = self._followed = False
         self._turns = Gathering()
@@ -273,8 +273,7 @@ class NginxLog:
 
         :raises OSError: there is something that cannot be read.
         """
-        self._pool = ThreadPool(0, 1, name="nginx's log")
-        self._pool.start()
+        self._pool = Threads(self._reactor, 1, "nginx's log")
         try:
             await self._run(self._trail.open)
         except BaseException:
@@ -393,5 +392,5 @@ class NginxLog:
             raise RuntimeError("the log is not open")
         return await shielded(self._in_thread(self._pool, call, *args, **kwargs))
 
-    async def _in_thread(self, pool: ThreadPool, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        return await in_thread(self._reactor, pool, call, *args, **kwargs)
+    async def _in_thread(self, pool: Threads, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        return await pool.run(call, *args, **kwargs)

@@ -17,8 +17,10 @@ from filedropd.http.records import buffered
 from filedropd.http.sendfile import FileSender, Shares
 from filedropd.http.sockets import plain_socket
 
-#: Bytes read at once, and bytes written that wait for the kernel before we are paused.
+#: Bytes read at once, and bytes written that wait for the kernel before we are paused, while a body comes in or goes out.
 BUFFER: Final = 256 * 1024
+#: Likewise between bodies: room for a head. To have room for more costs three times what it takes to read one.
+RESTING: Final = 16 * 1024
 # How often, in each time-out, a client that takes nothing is looked at.
 _LOOKS: Final = 4
 
@@ -65,7 +67,7 @@ class Output:
         # The transport on the socket itself: what TLS wraps.
         self._lower = transport.transport if self.secure else transport
         # Twisted reads pieces of this size, and pauses us when it holds more than this to write.
-        self._lower.bufferSize = BUFFER
+        self._lower.bufferSize = RESTING
         self.acknowledgements = Acknowledgements(transport)
         transport.registerProducer(self, True)
 
@@ -90,6 +92,14 @@ class Output:
         if taken < len(data):
             self.write(data[taken:])
 
+    def hand_over(self) -> None:
+        """Give the kernel what was written, now rather than in the reactor's next turn, where it is little."""
+        lower = self._lower
+        if self._socket is None or not lower.connected or lower.disconnecting:
+            return
+        if 0 < buffered(lower) <= BUFFER:
+            lower.doWrite()  # what it fails with, it fails with again in the next turn, when Twisted looks
+
     async def writable(self) -> None:
         """Return when more may be written.
 
@@ -110,6 +120,7 @@ class Output:
             self.acknowledgements.note()
         if self._lost:
             raise ClientGone
+        self.hand_over()
         if self._handed_over():
             # A client may have read all of it already, and closed: the next turn would be too late to note that.
             return

@@ -10,23 +10,19 @@ import fcntl
 import socket
 import struct
 import termios
-from typing import Final
-
-import attrs
+from typing import Final, NamedTuple
 
 #: States of a connection, as net/tcp_states.h numbers them.
 CLOSED: Final = 7
 AFTER_FIN: Final = frozenset({8, 9, 11})  # CLOSE_WAIT, LAST_ACK, CLOSING
 
-_ACKED: Final = struct.Struct("@Q")
-_ACKED_OFFSET: Final = 120  # tcpi_bytes_acked; Linux 4.1
-_NOTSENT: Final = struct.Struct("@I")
-_NOTSENT_OFFSET: Final = 144  # tcpi_notsent_bytes; Linux 4.6
+# tcpi_state; tcpi_bytes_acked, at 120, since Linux 4.1; tcpi_notsent_bytes, at 144, since Linux 4.6.
+_OLDER: Final = struct.Struct("@B119xQ")
+_TOLD: Final = struct.Struct("@B119xQ16xI")
 _INT: Final = struct.Struct("@i")
 
 
-@attrs.frozen
-class TCPInfo:
+class TCPInfo(NamedTuple):
     """A socket at one moment.
 
     :ivar state: of the connection.
@@ -44,17 +40,12 @@ def tcp_info(tcp: socket.socket | None) -> TCPInfo | None:
     if tcp is None or tcp.family not in {socket.AF_INET, socket.AF_INET6}:
         return None
     try:
-        info = tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _NOTSENT_OFFSET + _NOTSENT.size)
+        info = tcp.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TOLD.size)
     except OSError:  # it is closed
         return None
-    if len(info) < _ACKED_OFFSET + _ACKED.size:
-        return None
-    told = len(info) >= _NOTSENT_OFFSET + _NOTSENT.size
-    return TCPInfo(
-        info[0],
-        _ACKED.unpack_from(info, _ACKED_OFFSET)[0],
-        _NOTSENT.unpack_from(info, _NOTSENT_OFFSET)[0] if told else 0,
-    )
+    if len(info) == _TOLD.size:
+        return TCPInfo._make(_TOLD.unpack(info))
+    return TCPInfo._make((*_OLDER.unpack_from(info), 0)) if len(info) >= _OLDER.size else None
 
 
 def unacknowledged(stream: socket.socket | None) -> int:

@@ -282,8 +282,8 @@ async def _executed(session: Session, step: Asked) -> Any:
             return list(of.values())
         case Many(steps):
             return await session.execute_all(steps)
-        case Deciding(steps):
-            return await session.execute_each(steps)
+        case Deciding(statement, rows):
+            return all(await session.execute_each([(statement, values) for values in rows]))
         case (statement, values):
             return await session.execute(statement, values)
 

@@ -10,7 +10,9 @@ What is done with them, and in which order, is in :mod:`filedropd.records.transa
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
+from typing import TypeVar
 
 # -- the schema's version --------------------------------------------------------------------------
 
@@ -36,10 +38,10 @@ LEAVE_ROOM = "DROP TABLE room"
 # -- drops -----------------------------------------------------------------------------------------
 
 INSERT_DROP = """
-    INSERT INTO drops (key, owner_key, blob, name, content_type, size, password, downloads, delivered, live, presumed,
-                       opened, touches, created_at, expires_at, state, reason, gone_at, due_at, purge_attempts)
-    VALUES (:key, :owner_key, :blob, :name, :content_type, :size, :password, :downloads, :delivered, :live, :presumed,
-            :opened, :touches, :created_at, :expires_at, :state, :reason, :gone_at, :due_at, :purge_attempts)
+    INSERT INTO drops (key, owner_key, blob, name, content_type, size, sha256, password, downloads, delivered, live,
+                       presumed, opened, touches, created_at, expires_at, state, reason, gone_at, due_at, purge_attempts)
+    VALUES (:key, :owner_key, :blob, :name, :content_type, :size, :sha256, :password, :downloads, :delivered, :live,
+            :presumed, :opened, :touches, :created_at, :expires_at, :state, :reason, :gone_at, :due_at, :purge_attempts)
 """
 
 FIND_DROP = "SELECT * FROM drops WHERE key = :key"
@@ -157,15 +159,63 @@ NOTIFY = "SELECT pg_notify('filedropd', word) AS told FROM unnest(CAST(:words AS
 
 LISTEN = "LISTEN filedropd"
 
+# -- several at once --------------------------------------------------------------------------------
+
+#: The order in which statements on several drops are gathered: what refers to something comes after it, and goes before it.
+_IN_ORDER = (
+    INSERT_DROP,
+    INSERT_CLAIM,
+    CHANGE_CLAIM,
+    DELETE_TRANSFER,
+    DELETE_CLAIM,
+    INSERT_TRANSFER,
+    CHANGE_TRANSFER,
+    INSERT_EVENT,
+    PURGED,
+    ERASE_RECIPIENTS,
+)
+
+T = TypeVar("T")
+
+
+def gathered(steps: Iterable[tuple[str, T]]) -> list[tuple[str, list[T]]]:
+    """Return each statement with all its values: one that stands for ``steps``, of each drop in their order."""
+    of: dict[str, list[T]] = {}
+    for statement, values in steps:
+        of.setdefault(statement, []).append(values)
+    return sorted(of.items(), key=lambda item: _IN_ORDER.index(item[0]))
+
+
 # -- dialects --------------------------------------------------------------------------------------
 
 _LOCKS = re.compile(r" FOR UPDATE( SKIP LOCKED)?")
+_RETURNING = re.compile(r"\s*RETURNING .*$")
+_KEY_COLUMN = re.compile(r'"?(\w+)"? = :key')
 
 
 @lru_cache(maxsize=256)
 def without_locks(statement: str) -> str:
     """Return ``statement`` for SQLite, which has one writer and no locks on rows."""
     return _LOCKS.sub("", statement)
+
+
+@lru_cache(maxsize=256)
+def without_rows(statement: str) -> str:
+    """Return ``statement`` for SQLite, of which it is enough to know how many rows it changed."""
+    return _RETURNING.sub("", without_locks(statement))
+
+
+@lru_cache(maxsize=1024)
+def of_so_many(statement: str, count: int) -> str:
+    """Return ``statement``, which is on one ``:key``, for SQLite and ``count`` keys, given in their order."""
+    return without_locks(statement).replace("= :key", f"IN ({', '.join('?' * count)})")
+
+
+@lru_cache(maxsize=256)
+def key_column(statement: str) -> str:
+    """Return the column by which ``statement``, which is on one ``:key``, finds its rows."""
+    (column,) = _KEY_COLUMN.findall(statement)
+    return str(column)
 
 
 @lru_cache(maxsize=256)

@@ -17,11 +17,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.internet.interfaces import IReactorFromThreads
-from twisted.python.threadpool import ThreadPool
 from zope.interface import implementer
 
 from filedropd.claims.ledger import Ledger
-from filedropd.deferreds import in_thread
 from filedropd.errors import Unavailable
 from filedropd.interfaces import IRecords, Rule
 from filedropd.model import Drop, Event
@@ -31,6 +29,7 @@ from filedropd.records.migrations import SCHEMA
 from filedropd.records.sqlite_database import ALONE, CLOSED, READ, WRITE, Begin, Database
 from filedropd.records.together import Apart, Change, Done, Insert, Purge, Write, alone, together
 from filedropd.records.transactions import Transaction
+from filedropd.threads import Threads
 
 T = TypeVar("T")
 
@@ -57,7 +56,7 @@ class SQLiteRecords:
     ) -> None:
         self._reactor = reactor
         self._database = Database(path, durable=durable, schema=schema)
-        self._pool: ThreadPool | None = None
+        self._pool: Threads | None = None
         self._leases: dict[str, float] = {}
         self._grouping = Grouping(self._together, self._alone)
 
@@ -73,10 +72,9 @@ class SQLiteRecords:
         :raises SchemaTooNew: a later version wrote it; it is left as it is.
         """
         self._leases.clear()
-        self._pool = ThreadPool(1, 1, name="sqlite")
-        self._pool.start()
+        self._pool = Threads(self._reactor, 1, "sqlite")
         try:
-            await in_thread(self._reactor, self._pool, self._database.open)
+            await self._pool.run(self._database.open)
         except BaseException:
             await self.close()
             raise
@@ -89,7 +87,7 @@ class SQLiteRecords:
             return
         try:
             # The thread takes its calls in order: this one comes after all that are waiting.
-            await in_thread(self._reactor, pool, self._database.close)
+            await pool.run(self._database.close)
         finally:
             # It has nothing left to do, so joining it takes no time.
             pool.stop()
@@ -186,4 +184,4 @@ class SQLiteRecords:
     async def _run(self, begin: Begin, transaction: Transaction[T]) -> T:
         if self._pool is None:
             raise Unavailable(CLOSED)
-        return await in_thread(self._reactor, self._pool, self._database.run, begin, transaction)
+        return await self._pool.run(self._database.run, begin, transaction)

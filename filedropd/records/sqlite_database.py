@@ -36,6 +36,9 @@ CHECKPOINT: Final = 256
 #: Pages of room that log and database have in advance; more than :data:`CHECKPOINT` by a large commit.
 ROOM: Final = CHECKPOINT + 64
 
+#: Statements that are kept ready: some are there for each number of keys that they are on.
+_STATEMENTS: Final = 512
+
 #: What a client is told when nothing can be committed: an upload, a download, a deletion.
 NO_ROOM: Final = "There is no room to make a note of this, and nothing is done without. Try again later."
 
@@ -144,7 +147,9 @@ class Database:
         self._lock = _locked(self.path)
         _make_file(self.path)
         # isolation_level=None: the module begins no transactions of its own.
-        connection = sqlite3.connect(self.path, timeout=BUSY_TIMEOUT, isolation_level=None)
+        connection = sqlite3.connect(
+            self.path, timeout=BUSY_TIMEOUT, isolation_level=None, cached_statements=_STATEMENTS
+        )
         try:
             connection.row_factory = sqlite3.Row
             steps = self._missing(connection)
@@ -273,13 +278,22 @@ def _result(connection: sqlite3.Connection, transaction: Transaction[T]) -> T:
 
 
 def _executed(connection: sqlite3.Connection, step: Asked) -> Any:
-    """Execute one step and return its rows, or several of them."""
+    """Execute one step and return its rows, or several of them.
+
+    Each statement waits for its turn among the program's threads: what comes together goes in as few as can be.
+    """
     match step:
         case Keyed(statement, keys):
-            statement = sql.without_locks(statement)
-            return [connection.execute(statement, {"key": key}).fetchall() for key in keys]
-        case Many(steps) | Deciding(steps):
-            return [_executed(connection, each) for each in steps]
+            of: dict[bytes, list[sqlite3.Row]] = {key: [] for key in keys}
+            for row in connection.execute(sql.of_so_many(statement, len(keys)), keys).fetchall():
+                of[row[sql.key_column(statement)]].append(row)
+            return list(of.values())
+        case Many(steps):
+            for statement, rows in sql.gathered(steps):
+                connection.executemany(sql.without_rows(statement), rows)
+            return None
+        case Deciding(statement, rows):
+            return connection.executemany(sql.without_rows(statement), rows).rowcount == len(rows)
         case (statement, values):
             return connection.execute(sql.without_locks(statement), values).fetchall()
 

@@ -143,7 +143,7 @@ def together(writes: Sequence[Write]) -> Transaction[list[Done | Apart]]:
     changed = [drop.kept() for drop in drops.values() if drop.now is not drop.before]
     if changed:
         # These decide whether each is still what was read.
-        if not all((yield Deciding(tuple(first for first, *_ in changed)))):
+        if not (yield Deciding(sql.CHANGE_DROP, tuple(values for (_, values), *_ in changed))):
             raise Conflict
         steps += [step for _, *others in changed for step in others]
     if steps:

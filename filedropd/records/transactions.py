@@ -46,16 +46,17 @@ class Keyed:
 
 @attrs.frozen
 class Many:
-    """Several steps in their order; nothing is sent back."""
+    """Several steps, of each drop in their order; nothing is sent back."""
 
     steps: tuple[Step, ...]
 
 
 @attrs.frozen
 class Deciding:
-    """Several steps on different rows, each of which returns one if it did something; those of each are sent back."""
+    """One statement on several rows, which returns each that it changed; whether it did all of them is sent back."""
 
-    steps: tuple[Step, ...]
+    statement: str
+    values: tuple[Mapping[str, Value], ...]
 
 
 #: What a transaction asks of a database at a time.

@@ -196,6 +196,17 @@ class MemoryBlobs:
         self.incoming[blob] = bytearray()
         return MemoryIncomingBlob(self, blob)
 
+    async def receive_whole(self, data: bytes) -> MemoryIncomingBlob:
+        """Take a new blob with all its bytes; a fault may be for any of the steps."""
+        incoming = await self.receive()
+        try:
+            await incoming.write(data)
+            await incoming.seal()
+        except BaseException:
+            self.incoming.pop(incoming.blob, None)
+            raise
+        return incoming
+
     async def open(self, blob: str) -> MemoryBlob:
         """Open a published blob.
 

@@ -7,9 +7,9 @@ was sent, and no exception of ours reaches Klein (:mod:`.routing`).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from importlib.resources import files
-from typing import Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec
 
 from klein import Klein
 from twisted.python.failure import Failure
@@ -21,9 +21,10 @@ from filedropd.drops import Drops
 from filedropd.http.request import Request
 from filedropd.upload import Receipt
 from filedropd.web import fields, pages, recipients
-from filedropd.web.answers import HTML, JSON, TEXT, answer, as_json, moment
+from filedropd.web.answers import HTML, JSON, TEXT, answer, as_json, hexadecimal, moment
 from filedropd.web.downloads import Downloads
 from filedropd.web.forwarding import NOBODY, Forwarding
+from filedropd.web.hot import HotRoutes
 from filedropd.web.links import Links
 from filedropd.web.operators import HEALTH, METRICS, READINESS, Operators
 from filedropd.web.routing import answering
@@ -71,8 +72,8 @@ class API:
         self._route("/", ["POST"], self.upload_form)
         self._route("/", ["PUT"], self.upload_at_root)
         self._route("/<name>", ["PUT"], self.upload_at_root)
-        self._route(file, ["PUT", "POST"], self.upload)
-        self._route(f"{file}/<id>", ["GET"], downloads.download)
+        self._hot_upload = self._route(file, ["PUT", "POST"], self.upload)
+        self._hot_download = self._route(f"{file}/<id>", ["GET"], downloads.download)
         self._route(f"{file}/<id>", ["POST"], downloads.claim)
         self._route(f"{file}/<id>", ["DELETE"], self.revoke)
         self._route(f"{file}/<id>/status", ["GET"], statuses.status)
@@ -85,7 +86,7 @@ class API:
 
     def resource(self) -> IResource:
         """Return what an HTTP server serves."""
-        return self._app.resource()
+        return HotRoutes(self._prefix, self._hot_upload, self._hot_download, self._app.resource())
 
     # -- in ---------------------------------------------------------------------------------------
 
@@ -136,6 +137,7 @@ class API:
             "url": self._links.url(request, receipt.link),
             "id": receipt.link.text,
             "size": receipt.drop.size,
+            "sha256": hexadecimal(receipt.drop.sha256),
             "expires_at": moment(receipt.drop.expires_at),
             "downloads": receipt.drop.downloads,
             "owner_token": receipt.owner.text,
@@ -162,9 +164,13 @@ class API:
 
     # -- routing ----------------------------------------------------------------------------------
 
-    def _route(self, rule: str, methods: list[str], act: Callable[Concatenate[Request, ...], Awaitable[None]]) -> None:
+    def _route(
+        self, rule: str, methods: list[str], act: Callable[Concatenate[Request, ...], Awaitable[None]]
+    ) -> Callable[..., Coroutine[Any, Any, None]]:
         endpoint = f"{'/'.join(methods)} {rule}"
-        self._app.route(rule, methods=methods, endpoint=endpoint)(answering(rule, act))
+        answered = answering(rule, act)
+        self._app.route(rule, methods=methods, endpoint=endpoint)(answered)
+        return answered
 
     def _unrouted(self, request: Request, failure: Failure) -> None:
         """Answer what no route takes."""

@@ -22,7 +22,7 @@ from filedropd.http.request import Request
 from filedropd.model import Drop, Touch
 from filedropd.passwords import candidate
 from filedropd.tokens import Token
-from filedropd.web import fields, recipients
+from filedropd.web import digests, fields, recipients
 from filedropd.web.answers import HTML, answer
 from filedropd.web.forwarding import NOBODY, Forwarding
 from filedropd.web.links import Links
@@ -79,6 +79,8 @@ class Downloads:
         if recipients.wants_page(request) and not await self._drops.claimed(recipient):
             await self._page(request, recipient)
             return
+        if recipient.token is None and _asks_for_all(request) and await self._deliver_whole(request, recipient):
+            return
         visit = await self._drops.look(
             recipient, fields.download_password(request), client=recipients.address(request, self._forwarding)
         )
@@ -95,6 +97,16 @@ class Downloads:
             request.finish()
         else:
             await self._deliver(request, visit)
+
+    async def _deliver_whole(self, request: Request, recipient: Recipient) -> bool:
+        def begin(drop: Drop, claim: Token) -> None:
+            _describe(request, drop, select(drop.size, drop.etag, None, None))
+            self._show(request, recipient.link, claim)
+
+        delivered = await self._drops.deliver_whole(recipient, request, begin)
+        if delivered:
+            request.finish()
+        return delivered
 
     async def _deliver(self, request: Request, visit: Visit) -> None:
         drop = visit.drop
@@ -189,12 +201,20 @@ class Downloads:
         answer(request, refused.code, HTML, page)
 
 
+def _asks_for_all(request: Request) -> bool:
+    """Tell whether a request is for a whole file, whatever file it is, and shows no password."""
+    conditions = request.header("Range") is not None or request.header("If-None-Match") is not None
+    return request.method == b"GET" and not conditions and fields.download_password(request) is None
+
+
 def _describe(request: Request, drop: Drop, selection: Selection) -> None:
     """Write the head of a download."""
     _set(request, _FILE_FIELDS)
     request.setHeader("Content-Type", drop.content_type)
     request.setHeader("Content-Disposition", attachment(drop.name))
     request.setHeader("ETag", drop.etag)
+    if drop.sha256 is not None:  # of the whole, also with a part of it (RFC 9530 section 3)
+        request.setHeader(digests.REPR_DIGEST, digests.written(drop.sha256))
     request.setHeader("Content-Length", str(selection.length))
     if selection.partial:
         request.setResponseCode(206)

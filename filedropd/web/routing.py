@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Concatenate, ParamSpec
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec
 
 from twisted.internet.defer import CancelledError
 
@@ -14,7 +14,7 @@ P = ParamSpec("P")
 
 def answering(
     rule: str, act: Callable[Concatenate[Request, P], Awaitable[None]]
-) -> Callable[Concatenate[Request, P], Awaitable[None]]:
+) -> Callable[Concatenate[Request, P], Coroutine[Any, Any, None]]:
     """Return ``act`` with its errors answered, whatever part of another answer is out already.
 
     No exception of ours is to reach Klein, which appends an error page to what is out.

@@ -122,6 +122,26 @@ class BlobsContract(_Base):
         await incoming.publish()
         self.assertEqual(data, await fetched(store, incoming.blob))
 
+    async def test_whole(self):
+        """What is taken whole is sealed: it can be published, and not written to."""
+        store = await self.make_store()
+        for data in (b"", b"bytes", content(PIECE)):
+            incoming = await store.receive_whole(data)
+            self.assertEqual(len(data), incoming.size)
+            with self.assertRaises((ValueError, FiledropError)):
+                await incoming.write(b"more")
+            await incoming.publish()
+            await incoming.discard()
+            self.assertEqual(data, await fetched(store, incoming.blob))
+
+    async def test_whole_unpublished(self):
+        """What was taken whole and not published is left by a killed daemon, and by a discarded upload not."""
+        store = await self.make_store()
+        left, discarded = await store.receive_whole(b"left"), await store.receive_whole(b"discarded")
+        await discarded.discard()
+        await self.absent(store, left.blob)
+        self.assertEqual((left.blob,), (await (await self.crash(store)).unfinished()).blobs)
+
     async def test_spliced(self):
         """What comes through a pipe stands where it came, between what was written, and is counted."""
         store = await self.make_store()
@@ -495,6 +515,14 @@ class BlobsContract(_Base):
         self.fill(store)
         with self.assertRaises(InsufficientStorage):
             await store.receive()
+        self.assertEqual((), (await (await self.crash(store)).unfinished()).blobs)
+
+    async def test_full_takes_nothing_whole(self):
+        """A full store takes nothing whole either, and keeps nothing of the attempt."""
+        store = await self.make_store()
+        self.fill(store)
+        with self.assertRaises(InsufficientStorage):
+            await store.receive_whole(b"bytes")
         self.assertEqual((), (await (await self.crash(store)).unfinished()).blobs)
 
     async def test_full_while_written(self):

@@ -9,7 +9,6 @@ from typing import Any, cast
 from twisted.internet import reactor
 from twisted.internet.interfaces import IReactorFromThreads
 
-from filedropd.deferreds import in_thread
 from filedropd.interfaces import IRecords, StoreUnusable
 from filedropd.records.sqlite import SQLiteRecords
 from tests.contracts.records_base import RecordsBase
@@ -53,9 +52,7 @@ class SQLiteBase(RecordsBase):
         pool, connection = records._pool, records._database._connection
         assert pool is not None
         assert connection is not None
-        rows = await in_thread(
-            cast(IReactorFromThreads, reactor), pool, lambda: connection.execute(statement, values).fetchall()
-        )
+        rows = await pool.run(lambda: connection.execute(statement, values).fetchall())
         return list(map(dict, rows))
 
     async def refusal(self, records: SQLiteRecords) -> str:
