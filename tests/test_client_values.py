@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from filedropd.client.commands.exits import TABLE, status_of
 from filedropd.client.drops_file import DropsFile, Left
 from filedropd.client.errors import ClientError, Exists, Local, NotADrop, PasswordRequired, Stalled, TooLarge
 from filedropd.client.events import Event, Events
-from filedropd.client.leaving import Wanted
+from filedropd.client.leaving import CHEAP, Wanted
 from filedropd.client.proxies import Proxy, chosen, parsed
 from filedropd.client.values import Link
 from filedropd.client.values import status_of as standing_of
@@ -74,6 +75,14 @@ class WantedTests(SynchronousTestCase):
         wanted = Wanted(server="https://drop.example", password="pässword")
         self.assertEqual("pässword".encode(), wanted.fields()["Filedrop-Password"])
         self.assertNotIn("pässword", repr(wanted))
+
+    def test_digest(self):
+        """The digest is asked for where it costs little, or as somebody says."""
+        plain, tls = (Wanted(server=f"{scheme}://drop.example") for scheme in ("http", "https"))
+        self.assertEqual([True, True, False], [plain.asks_digest(length) for length in (None, CHEAP, CHEAP + 1)])
+        self.assertTrue(tls.asks_digest(CHEAP + 1))
+        self.assertFalse(attrs.evolve(tls, digest=False).asks_digest(1))
+        self.assertTrue(attrs.evolve(plain, digest=True).asks_digest(CHEAP + 1))
 
 
 class DigestTests(SynchronousTestCase):
@@ -267,3 +276,16 @@ class ExitTests(SynchronousTestCase):
     def test_distinct(self):
         """Each status is there once."""
         self.assertEqual(len(TABLE), len({each.status for each in TABLE}))
+
+
+class ContractTests(SynchronousTestCase):
+    """The client knows nothing of the server."""
+
+    def test_all_named(self):
+        """Whatever there is of the server is named in the rule that says so."""
+        root = Path(__file__).parent.parent
+        contracts = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+        (forbidden,) = [each["forbidden_modules"] for each in contracts if each["name"].startswith("client/")]
+        there = {path.stem for path in (root / "filedropd").iterdir() if path.suffix == ".py" or path.is_dir()}
+        there -= {"__init__", "__pycache__", "client"}
+        self.assertEqual({f"filedropd.{name}" for name in there}, set(forbidden))

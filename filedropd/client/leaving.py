@@ -18,6 +18,9 @@ from filedropd.client.sending import Outgoing
 from filedropd.client.sources import Source
 from filedropd.client.values import Link, Progress, Receipt, Watcher, moment
 
+#: Bytes of which the digest costs nobody anything to speak of.
+CHEAP: Final = 64 * 1024 * 1024
+
 _JSON: Final = "application/json"
 
 
@@ -30,6 +33,7 @@ class Wanted:
     :ivar password: whoever fetches it must show it.
     :ivar expires: as in ``90s``, ``15m``, ``12h``, ``7d``.
     :ivar downloads: how many complete copies may be fetched.
+    :ivar digest: whether what is kept is compared with what was sent; see :meth:`asks_digest`.
     """
 
     server: str
@@ -37,6 +41,17 @@ class Wanted:
     password: str | None = attrs.field(default=None, repr=False)
     expires: str | None = None
     downloads: int | None = None
+    digest: bool | None = None
+
+    def asks_digest(self, length: int | None) -> bool:
+        """Tell whether the server is to be asked for the digest of so many bytes (``None``: it is not known how many).
+
+        If nobody said so: where a filedropd has it for little, since the bytes pass through its hands anyway, under TLS
+        or in chunks, or are few. A large file goes to its disk without being looked at otherwise, at twice the speed.
+        """
+        if self.digest is not None:
+            return self.digest
+        return length is None or length <= CHEAP or urlsplit(self.server).scheme == "https"
 
     def address(self, name: str | None) -> str:
         """Return where a file is put that is called ``name`` itself."""
@@ -48,7 +63,7 @@ class Wanted:
 
         :raises Local: the password cannot be said in a header field.
         """
-        fields: dict[str, str | bytes] = {"Accept": _JSON, "Want-Repr-Digest": digests.WANTED}
+        fields: dict[str, str | bytes] = {"Accept": _JSON}
         password = self.password
         if password is not None:
             if password != password.strip() or not password.isprintable() or not password:
@@ -75,6 +90,9 @@ class Leave:
         self._source = source
         self._url = wanted.address(source.name)
         self._fields = wanted.fields()
+        source.hashing = wanted.asks_digest(source.length)
+        if source.hashing:
+            self._fields["Want-Repr-Digest"] = digests.WANTED
         self._tell = tell
         self._rate = rate
         self._met = False
@@ -133,7 +151,8 @@ class Leave:
 
         :param digest: of what is kept, in hex; ``None`` where the server does not know it.
         """
-        if digest in {None, self._source.digest().hex()} and self._source.length in {None, receipt.size}:
+        ours = self._source.digest().hex() if self._source.hashing else digest
+        if digest in {None, ours} and self._source.length in {None, receipt.size}:
             return
         await revoke(receipt.url, receipt.owner_token, connections=self._connections)
         raise Damaged("The server keeps something else than was sent. It was taken back; try again.")

@@ -28,10 +28,12 @@ class Source(Protocol):
 
     :ivar name: what they are called, if they are called anything.
     :ivar length: how many bytes there are; ``None`` where that is not known before the end.
+    :ivar hashing: whether to work out what they hash to.
     """
 
     name: str | None
     length: int | None
+    hashing: bool
 
     async def read(self) -> bytes:
         """Return some more; nothing at the end.
@@ -46,7 +48,7 @@ class Source(Protocol):
         """Give up what is held. The last call."""
 
     def digest(self) -> bytes:
-        """Return the SHA-256 of what was read since the beginning."""
+        """Return the SHA-256 of all, once all was read."""
 
 
 def opened(source: Leavable, reactor: Any) -> Source:
@@ -124,6 +126,7 @@ class Blocking:
     ) -> None:
         self.name = name
         self.length = length
+        self.hashing = True
         self._thread = thread
         self._begin = begin
         self._again = again
@@ -150,7 +153,8 @@ class Blocking:
             piece: bytes = self._file.read(PIECE)
         except OSError as error:
             raise NotReadable(f"{self.name or 'What is to be left'} cannot be read: {error.strerror}.") from error
-        self._hash.update(piece)
+        if self.hashing:
+            self._hash.update(piece)
         self._ended = not piece
         self._unread -= 1
         return piece
@@ -215,6 +219,7 @@ class Flowing:
     def __init__(self, pieces: AsyncIterable[bytes]) -> None:
         self.name: str | None = None
         self.length: int | None = None
+        self.hashing = True
         self._pieces: AsyncIterator[bytes] = aiter(pieces)
         self._begun = False
         self._hash = hashlib.sha256()
@@ -224,7 +229,8 @@ class Flowing:
         self._begun = True
         async for piece in self._pieces:
             if piece:
-                self._hash.update(piece)
+                if self.hashing:
+                    self._hash.update(piece)
                 return piece
         return b""
 

@@ -42,6 +42,7 @@ async def upload(
     password: str | None = None,
     expires: str | None = None,
     downloads: int | None = None,
+    digest: bool | None = None,
     progress: Watcher = nobody,
     patience: float = PATIENCE,
     rate: float | None = None,
@@ -51,8 +52,7 @@ async def upload(
     """Leave ``source`` with ``server``.
 
     What can be read again is sent again where the connection breaks; a broken upload leaves nothing. Where only the
-    answer is lost, a drop is there of which nobody knows, until its time is over. The server is asked for the
-    digest of what it keeps, and what was sent is compared with it.
+    answer is lost, a drop is there of which nobody knows, until its time is over.
 
     :param source: a path, a file open for reading bytes (from where it stands; it is left open), bytes, or an
         asynchronous iterator of bytes.
@@ -61,12 +61,14 @@ async def upload(
     :param password: whoever fetches it must show it.
     :param expires: as in ``90s``, ``15m``, ``12h``, ``7d``.
     :param downloads: how many complete copies may be fetched.
+    :param digest: compare what the server keeps with what was sent, and have it tell whoever fetches it; by default
+        where that costs little: see :meth:`Wanted.asks_digest`.
     :param progress: is told how far it is.
     :param patience: seconds without progress after which it is given up.
     :param rate: bytes a second at most.
     :raises ClientError: it cannot be left.
     """
-    wanted = Wanted(server=server, name=name, password=password, expires=expires, downloads=downloads)
+    wanted = Wanted(server=server, name=name, password=password, expires=expires, downloads=downloads, digest=digest)
     async with Connections(reach, reactor) as connections:
         opened_source = opened(source, connections.reactor)
         try:

@@ -48,6 +48,7 @@ class Order:
     name: str | None
     zip: bool
     compress: bool
+    digest: bool | None
     rate: float | None
     as_json: bool
     qr: bool
@@ -68,6 +69,11 @@ class Order:
 @click.option("--qr", is_flag=True, help="Show the link as a QR code, too.")
 @click.option("--copy", "copying", is_flag=True, help="Put the link into the clipboard, too.")
 @click.option("--wait", is_flag=True, help="Wait until it is delivered, and say what happens.")
+@click.option(
+    "--digest/--no-digest",
+    default=None,
+    help="Compare what the server keeps with what was sent, or not [over https; else up to 64 MiB].",
+)
 @options.rate_option
 @options.json_option
 @options.quiet_option
@@ -144,6 +150,7 @@ async def _leave(order: Order, file: str, reactor: Any) -> Receipt:
             password=order.password,
             expires=order.expires,
             downloads=order.downloads,
+            digest=order.digest,
             progress=bar.tell,
             rate=order.rate,
             reach=order.reach,
