@@ -165,6 +165,7 @@ class Bench:
     def _take(self, link: str, path: Path) -> None:
         subprocess.run(["curl", "-sS", "--fail", "-o", str(path), link], check=True)
         eventually(lambda: not self._daemon.files("blobs"), "the bytes are deleted")
+        os.sync()
 
     def _check(self) -> None:
         subprocess.run(["cmp", str(self._source), str(self._copy)], check=True)

@@ -44,6 +44,11 @@ class SafeTests(SynchronousTestCase):
         """What is safe stays as it is."""
         self.assertEqual(naming.safe(name), naming.safe(naming.safe(name)))
 
+    @given(st.sampled_from(["a.part", "a.part.claim", "a.PART.claim~", ".part", "a.part.claim.part"]))
+    def test_ours(self, name: str):
+        """No file that comes in passes for what is written down of another."""
+        self.assertFalse(naming.saved(naming.safe(name)).lower().endswith((".part", ".part.claim", "~")))
+
     def test_examples(self):
         """What they become."""
         for name, safe in (

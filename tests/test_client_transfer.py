@@ -28,6 +28,7 @@ from filedropd.client import (
     Gone,
     Local,
     Locked,
+    NoRoom,
     NotADrop,
     NotFound,
     NotReadable,
@@ -518,6 +519,48 @@ class OtherServerTests(TestCase):
         self.assertFalse((self.folder / "a").exists())
         with self.assertRaisesRegex(Damaged, "Do not use"):
             await download(self.url + "z", io.BytesIO())
+
+    async def test_range_ignored(self):
+        """Where a server, or what is before it, sends all of it again, what is here is left out."""
+        data = os.urandom(3 * MIB)
+        times = 0
+
+        def answer(request: Any) -> bytes | int:
+            nonlocal times
+            if request.method == b"POST":
+                request.setResponseCode(303)
+                request.setHeader("Filedrop-Claim", "c" * 32)
+                return b""
+            request.setHeader("Content-Disposition", "attachment; filename=a.part.claim")
+            request.setHeader("Content-Length", str(len(data)))
+            if request.method == b"HEAD":
+                return b""
+            times += 1
+            if times == 1:
+                request.write(data[: MIB + 1])
+                _REACTOR.callLater(0.1, request.transport.loseConnection)
+                return NOT_DONE_YET
+            return data
+
+        answers = self.serve(answer)
+        received = await download(self.url + "x", self.folder)
+        self.assertEqual(2, times)
+        self.assertTrue(answers.asked[-1][1][b"range"].startswith(b"bytes="))
+        assert received.path is not None
+        self.assertEqual("a.part.claim_", received.path.name)
+        self.assertEqual(data, (self.folder / received.name).read_bytes())
+
+    async def test_no_room(self):
+        """What has no room is told at once."""
+
+        def full(request: Any) -> bytes:
+            request.setResponseCode(507)
+            return b"{}"
+
+        answers = self.serve(full)
+        with self.assertRaises(NoRoom):
+            await upload(b"x", self.url)
+        self.assertEqual(1, len(answers.asked))
 
     async def test_token(self):
         """The claim's token goes in a field of its own, with each request for bytes, and never into an address."""

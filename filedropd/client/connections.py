@@ -32,6 +32,8 @@ READ: Final = 256 * 1024
 WRITE: Final = 1024 * 1024
 #: Seconds within which a connection stands.
 CONNECT: Final = 15.0
+#: Seconds within which one is closed in order.
+CLOSE: Final = 5.0
 #: Seconds within which an answer to a small request begins.
 ANSWER: Final = 60.0
 
@@ -135,7 +137,11 @@ class Connections:
 
     async def close(self) -> None:
         """Close all connections in order: what arrived on them was read, and is safe here."""
+        # Under TLS the other side has a word in it, too; it need not ever say it.
+        timer = self.reactor.callLater(CLOSE, self.abort)
         await self._pool.closeCachedConnections()
+        if timer.active():
+            timer.cancel()
         self.abort()  # those that are in the middle of something
 
     def _connected(self, protocol: IProtocol) -> None:

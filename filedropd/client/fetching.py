@@ -77,7 +77,7 @@ class Fetch:
         self._met = False
         self._looked = False
         self.begun = False
-        self.name = naming.of_link(link.path)
+        self.name = naming.saved(naming.of_link(link.path))
 
     # -- what it is, and the claim -----------------------------------------------------------------
 
@@ -152,8 +152,7 @@ class Fetch:
             self.begun = True
             body, skip = await self._open(to, claimed)
             while pieces := await body.take():
-                await self._take(to, pieces, skip)
-                skip = max(0, skip - sum(map(len, pieces)))
+                skip = await self._take(to, pieces, skip)
         except (Unreachable, Later) as error:
             await self._pause(error, to.done, size)
             return False
@@ -197,17 +196,18 @@ class Fetch:
             await to.remember(now)
         return Body(response, self._clock, self._link.host), to.done - first
 
-    async def _take(self, to: Destination, pieces: list[bytes], skip: int) -> None:
+    async def _take(self, to: Destination, pieces: list[bytes], skip: int) -> int:
+        """Hand pieces on, without the first ``skip`` bytes; returns how many are to be left out of the next ones."""
         size = None if to.claimed is None else to.claimed.size
         for group in [pieces] if self._pace.unlimited else [[piece] for piece in pieces]:
-            here = [piece[min(skip, len(piece)) :] for piece in group] if skip else group
             taken = sum(map(len, group))
+            await to.write(_without(group, skip))
             skip = max(0, skip - taken)
-            await to.write(here)
             self._patience.progress()
             self._tell(Progress(to.done, size))
             if (seconds := self._pace.after(taken)) > 0:
                 await sleep(self._clock, seconds)
+        return skip
 
     # -- requests ----------------------------------------------------------------------------------
 
@@ -227,8 +227,16 @@ class Fetch:
         disposition = answers.field(response, "Content-Disposition")
         digest = digests.sha256(answers.field(response, "Repr-Digest"))
         return Seen(
-            name=self.name if disposition is None else naming.told(disposition),
+            name=self.name if disposition is None else naming.saved(naming.told(disposition)),
             size=answers.length(response),
             etag=answers.field(response, "ETag"),
             digest=None if digest is None else digest.hex(),
         )
+
+
+def _without(pieces: list[bytes], skip: int) -> list[bytes]:
+    """Return ``pieces`` without their first ``skip`` bytes."""
+    if not skip:
+        return pieces
+    rest = b"".join(pieces)[skip:]
+    return [rest] if rest else []

@@ -10,7 +10,7 @@ from twisted.web.iweb import IResponse
 
 from filedropd.client import answers, digests, naming
 from filedropd.client.connections import Connections
-from filedropd.client.errors import Damaged, Later, Local, NotADrop, Unreachable, Untrusted
+from filedropd.client.errors import Damaged, Later, Local, NoRoom, NotADrop, Unreachable, Untrusted
 from filedropd.client.owning import revoke
 from filedropd.client.pace import Pace
 from filedropd.client.resuming import Patience
@@ -103,7 +103,7 @@ class Leave:
             try:
                 return await self._once(patience)
             except (Unreachable, Later) as error:
-                if isinstance(error, Untrusted) or (isinstance(error, Unreachable) and not self._met):
+                if isinstance(error, (Untrusted, NoRoom)) or (isinstance(error, Unreachable) and not self._met):
                     raise
                 if not await self._source.rewind():
                     raise

@@ -24,6 +24,8 @@ _FORBIDDEN: Final = re.compile(r'[<>:"|?*\\/]')
 _EDGES: Final = re.compile(r"^[\s.-]+|[\s.]+$")
 # Cc: control, Cf: format (zero-width, bidi), Cs: surrogates, Co, Cn: no character at all, Zl, Zp: line ends.
 _UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+# What a file is called while it comes in, and what is beside it.
+_OURS: Final = re.compile(r"\.part(?:\.claim~?)?$", re.IGNORECASE)
 # RFC 6266 section 4.1, with the quoted strings of RFC 9110 section 5.6.4.
 _PARAMETER: Final = re.compile(r';\s*([!#$%&\'*+.^_`|~0-9A-Za-z-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;]+)', re.DOTALL)
 
@@ -41,6 +43,14 @@ def safe(name: str) -> str:
     if _DEVICES.match(name):
         name = "_" + name
     return _cut(name) or NAMELESS
+
+
+def saved(name: str) -> str:
+    """Return a safe name as one to save under: not such as only we give to what comes in.
+
+    Else somebody's file could pass for what we have written down of another download.
+    """
+    return f"{name}_" if _OURS.search(name) else name
 
 
 def _cut(name: str) -> str:
