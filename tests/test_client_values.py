@@ -36,6 +36,15 @@ class LinkTests(SynchronousTestCase):
         """What is no part of a link is taken off."""
         self.assertEqual(URL, Link.parse(f" {URL}?claim=x#top\n").url)
 
+    def test_written(self):
+        """Names of any script, addresses and quoted paths go out as the wire has them."""
+        for text, url in (
+            ("http://bücher.example/ü%20x", "http://xn--bcher-kva.example/%C3%BC%20x"),
+            ("http://[::1]:8002/x", "http://[::1]:8002/x"),
+            ("http://my_host:80/x", "http://my_host:80/x"),
+        ):
+            self.assertEqual(url, Link.parse(text).url)
+
     def test_refused(self):
         """What is no address, or carries a password, is none."""
         for text in (
@@ -45,6 +54,8 @@ class LinkTests(SynchronousTestCase):
             "http://",
             "https://:pw@drop.example/x",
             "http://[::1/x",
+            "http://a b/",
+            f"http://{'a' * 300}/",
         ):
             self.assertRaises(NotADrop, Link.parse, text)
 

@@ -67,7 +67,7 @@ def daemon() -> Daemon:
     for name, pem in zip(("certificate", "key"), certificate(), strict=True):
         (folder / name).write_bytes(pem)
     tls = f"ssl:0:privateKey={folder}/key:certKey={folder}/certificate:interface=127.0.0.1"
-    started = Daemon(folder, "--durability=none", listen=(tls, ANY_PORT))
+    started = Daemon(folder, "--durability=none", listen=(tls, ANY_PORT, "tcp:0:interface=\\:\\:1"))
     atexit.register(started.kill)
     return started.start()
 
@@ -120,6 +120,10 @@ class TrustTests(WaysTestCase):
         """SSL_CERT_FILE is OpenSSL's, and counts."""
         with patch.dict(os.environ, SSL_CERT_FILE=str(trusted())):
             await self.check(self.server)
+
+    async def test_ipv6(self):
+        """Addresses of the other kind lead there, too."""
+        await self.check(f"http://[::1]:{daemon().ports[2]}")
 
     async def test_insecure(self):
         """Anybody is trusted where that is asked for."""

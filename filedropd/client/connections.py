@@ -12,6 +12,7 @@ from typing import Any, Final, Self
 from urllib.parse import urlsplit
 
 import attrs
+from hyperlink import URL
 from treq.client import HTTPClient
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
@@ -64,6 +65,14 @@ class Reach:
         return f"{AGENT} ({self.identity})" if self.identity else AGENT
 
 
+class _AsItIs(URL):
+    """A URL in ASCII. To make a URI of it hyperlink would take an IPv6 address for a name."""
+
+    def to_uri(self) -> Self:
+        """Return it."""
+        return self
+
+
 class Connections:
     """Connections to servers, which are kept for the next request.
 
@@ -107,7 +116,7 @@ class Connections:
         for name, value in (headers or {}).items():
             fields.setRawHeaders(name, [value.encode("utf-8") if isinstance(value, str) else value])
         sent: Deferred[IResponse] = self._treq.request(
-            method, url, headers=fields, data=body, allow_redirects=False, unbuffered=True
+            method, _AsItIs.from_text(url), headers=fields, data=body, allow_redirects=False, unbuffered=True
         )  # type: ignore[assignment]  # treq's own IResponse
         late = False
 

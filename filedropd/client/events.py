@@ -38,7 +38,8 @@ class Events:
         :raises NotADrop: one of them does not end.
         """
         # A CR at the end may be the first half of a line's end.
-        *lines, self._rest = _END.split(self._rest + data) if not data.endswith(b"\r") else [self._rest + data]
+        whole = self._rest + data
+        *lines, self._rest = [whole] if whole.endswith(b"\r") else _END.split(whole)
         for line in lines:
             yield from self._line(line.decode("utf-8", "replace"))
         if len(self._rest) > MOST:

@@ -8,12 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, TypeAlias
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import attrs
+import idna
 
 from filedropd.client.errors import ClientError, NotADrop
 
+#: What stands in a path as it is (RFC 3986 section 3.3), and what is quoted already.
+_PATH: Final = "/%:@!$&'()*+,;=~"
 _TOKEN: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
 
@@ -56,14 +59,15 @@ class Link:
         """
         try:
             parts = urlsplit(text.strip())
-            host, _ = parts.hostname, parts.port
+            host, port = parts.hostname, parts.port
         except ValueError as error:
             raise NotADrop("This is no well-formed address.") from error
         if parts.scheme not in {"http", "https"} or not host:
             raise NotADrop("A link begins with http:// or https://.")
         if "@" in parts.netloc:
             raise NotADrop("Take what stands before @ out of the address: a password is not safe there.")
-        return cls(urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")))
+        place = _ascii(host) + ("" if port is None else f":{port}")
+        return cls(urlunsplit((parts.scheme, place, quote(parts.path, safe=_PATH), "", "")))
 
     @property
     def host(self) -> str:
@@ -88,6 +92,22 @@ class Link:
         return f"<Link {self.key[:8]}>"
 
     __str__ = __repr__
+
+
+def _ascii(host: str) -> str:
+    """Return a host's name, or its address, as an address on the wire has it.
+
+    :raises NotADrop: it is neither.
+    """
+    if ":" in host:
+        return f"[{host}]"
+    try:
+        return idna.encode(host, uts46=True).decode("ascii")
+    except idna.IDNAError:
+        # Names that are none by the letter, with a _ in them, are used all the same.
+        if not re.fullmatch(r"[a-z0-9_.-]{1,253}", host, re.ASCII | re.IGNORECASE):
+            raise NotADrop("This is no well-formed address.") from None
+        return host
 
 
 @attrs.frozen(kw_only=True)
