@@ -1,15 +1,18 @@
 # make serve   run the daemon on 127.0.0.1:8002 (make serve ARGS="--max-file-size 1GiB" for options)
 # make stack   PostgreSQL, Redis, nginx and two daemons on loopback, to try (make stack ARGS="--port 8081")
 # make test    lint, types, import rules and all tests
+# make client  install `filedrop` into .venv/bin, too
+# make man     build its manual page, docs/filedrop.1, from its --help
 # make conformance URL=http://127.0.0.1:8080   hold a one-time file drop to the cases of docs/exactly-once.md
 #              (without URL: a filedropd of its own; ADAPTER= says how a file is left there)
 # make bench   compare with nginx, copyparty and others, within ten minutes (make bench ROW=download ARGS="--runs 3")
+# make bench-client   compare filedrop with curl (make bench-client ARGS="--size 1GiB")
 #
 # Both make .venv first. They need Python 3.11 or 3.12, make and git.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help serve stack test lint types imports trial conformance bench format clean
+.PHONY: help serve stack test lint types imports trial client man conformance bench bench-client format clean
 
 SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
@@ -49,11 +52,21 @@ imports: .venv/installed-test
 trial: .venv/installed-test
 	$(BIN)/trial $(TESTS)
 
+client: .venv/installed
+	$(INSTALL) --editable '.[client]'
+	@echo 'Try it:   $(BIN)/filedrop --help'
+
+man: .venv/installed-test
+	$(BIN)/python -m filedropd.client.manual > docs/filedrop.1
+
 conformance: .venv/installed-test
 	$(BIN)/python -m tests.conformance $(if $(URL),--url $(URL)) $(if $(ADAPTER),--adapter $(ADAPTER)) $(ARGS)
 
 bench: .venv/installed-bench
 	$(BIN)/python -m bench.compare $(if $(ROW),--rows $(ROW)) $(ARGS)
+
+bench-client: .venv/installed-test
+	$(BIN)/python -m bench.client $(ARGS)
 
 format: .venv/installed-test
 	$(BIN)/ruff check --fix

@@ -2,6 +2,15 @@
 
 from setuptools import find_packages, setup
 
+# What `filedrop` and `filedropd.client` need; the daemon does without.
+CLIENT = [
+    "pyperclip>=1.11",
+    "rich>=14",
+    "segno>=1.6",
+    "treq>=25.5",
+    "zipstream-ng>=1.9,<2",
+]
+
 setup(
     name="filedropd",
     version="0.1.0",
@@ -36,11 +45,16 @@ setup(
         "txredisapi>=1.6,<1.7",
         "zope.interface>=7",
     ],
-    entry_points={"console_scripts": ["filedropd-admin = filedropd.admin:main"]},
+    data_files=[("share/man/man1", ["docs/filedrop.1"])],
+    entry_points={
+        "console_scripts": ["filedrop = filedropd.client.command:main", "filedropd-admin = filedropd.admin:main"]
+    },
     extras_require={
+        "client": CLIENT,
         # What `make bench` compares with, where it can be had.
         "bench": ["copyparty>=1.20,<2", "uploadserver>=6,<7"],
         "test": [
+            *CLIENT,
             "hypothesis>=6.150",
             "import-linter>=2.5",
             "mypy>=2.4,<2.5",
