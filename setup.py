@@ -24,7 +24,7 @@ setup(
     packages=[*find_packages(include=["filedropd", "filedropd.*"]), "twisted.plugins"],
     package_data={
         "filedropd.records": ["schema/*.sql"],
-        "filedropd.web": ["openapi.json", "ui/*"],
+        "filedropd.web": ["openapi.json", "ui/*/*"],
         "filedropd": ["py.typed"],
     },
     install_requires=[
@@ -39,6 +39,8 @@ setup(
         "argon2-cffi>=25.1",
         "click>=8.1",
         "crawler-user-agents>=1.67",
+        "jinja2>=3.1.6,<4",
+        "segno>=1.6.6,<2",
         "prometheus-client>=0.22,<1",
         "psycopg2-binary>=2.9.10,<3",
         "txpostgres>=1.7,<1.8",
@@ -55,6 +57,11 @@ setup(
         "bench": ["copyparty>=1.20,<2", "uploadserver>=6,<7"],
         "test": [
             *CLIENT,
+            # What drives a browser, and looks at its pages: axe-core, and eyes for QR codes.
+            "axe-playwright-python>=0.1.8,<0.2",
+            "pillow>=12",
+            "playwright>=1.65,<2",
+            "zxing-cpp>=3.1,<4",
             "hypothesis>=6.150",
             "import-linter>=2.5",
             "mypy>=2.4,<2.5",
