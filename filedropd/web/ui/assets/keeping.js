@@ -53,7 +53,7 @@ export class Keeping {
     this.#offer(true);
     card.show({ mood: "calm", headline: say("status.connecting") });
     if (drop.last) {
-      this.#status(drop.last);
+      this.#status(drop.last, true);
     } else {
       this.#follow();
     }
@@ -71,11 +71,12 @@ export class Keeping {
       this.#offer(false);
     };
     const away = () => this.card.show({ mood: "calm", headline: say("status.away") });
-    const to = { status: (status) => this.#status(status), lost, away };
+    const to = { status: (status, over) => this.#status(status, over), lost, away };
     follow(`${this.address}/status`, this.drop.owner_token, to, this.#control.signal, this.fresh);
   }
 
-  #status(status) {
+  /** @param {Object} status @param {boolean} last nothing will change any more */
+  #status(status, last) {
     const story = told(status);
     this.card.name(status.name);
     this.card.show(story);
@@ -84,8 +85,10 @@ export class Keeping {
     this.#offer(!gone);
     if (gone && !this.over) {
       this.over = true;
-      drops.change(this.drop.id, { last: { ...status, events: status.events.slice(-MOST_EVENTS) } });
       document.dispatchEvent(new Event("drop-over"));
+    }
+    if (last && !this.drop.last) {
+      drops.change(this.drop.id, { last: { ...status, events: status.events.slice(-MOST_EVENTS) } });
     }
     if (story.stage !== this.#stage) {
       if (this.#stage !== "") {

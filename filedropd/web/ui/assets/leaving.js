@@ -58,9 +58,11 @@ export class Leaving {
     next();
   }
 
+  /** Send it. It is its turn. */
   async send() {
     const pace = new Pace(this.file.size, performance.now());
     this.#progress(pace);
+    tell(say("drops.begun", { name: apart(this.file.name) }));
     try {
       const receipt = await send(this.server.api, this.file, this.options, (sent, total) => {
         // The form around the file counts, too.

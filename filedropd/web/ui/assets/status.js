@@ -24,8 +24,8 @@ let followed = 0;
  * Tell what becomes of a drop until that is final.
  * @param {string} address where its status is
  * @param {string} token its owner's; it travels in a header, and never in an address
- * @param {{status: (status: Object) => void, lost: (code: number) => void, away: () => void}} to
- *   is told each status; that there will be none, since the server answered `code`; that the server is not there
+ * @param {{status: (status: Object, over: boolean) => void, lost: (code: number) => void, away: () => void}} to
+ *   is told each status, and whether it is the last; that there will be none, since the server answered `code`; that the server is not there
  * @param {AbortSignal} signal ends it
  * @param {boolean} first it is to be listened to, in the place of another
  */
@@ -85,8 +85,9 @@ class Refused extends Error {
 async function ask(address, token, told, signal) {
   const response = await request(address, token, "application/json", signal);
   const status = await response.json();
-  told(status);
-  return final(status);
+  const over = final(status);
+  told(status, over);
+  return over;
 }
 
 /** Listen until the stream ends, or gives way to another or to nobody who looks at the page; tells whether it was final. */
@@ -121,7 +122,7 @@ async function listen(address, token, told, signal) {
       for (const data of events.map(dataOf).filter((each) => each !== "")) {
         const status = JSON.parse(data);
         over = final(status);
-        told(status);
+        told(status, over);
       }
     }
   } catch (error) {

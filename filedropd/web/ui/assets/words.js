@@ -3,12 +3,14 @@
 /** @type {Object<string, any>} */
 const catalogue = JSON.parse(document.getElementById("words").textContent);
 const language = document.documentElement.lang;
+/** The same language as the reader writes it: with the clock of Britain, or that of America. */
+const locale = navigator.languages.find((each) => each.split("-")[0] === language.split("-")[0]) ?? language;
 const forms = new Intl.PluralRules(language);
-const whole = new Intl.NumberFormat(language, { maximumFractionDigits: 0 });
-const tenths = new Intl.NumberFormat(language, { maximumFractionDigits: 1 });
-const share = new Intl.NumberFormat(language, { style: "percent", maximumFractionDigits: 0 });
-const clock = new Intl.DateTimeFormat(language, { hour: "2-digit", minute: "2-digit" });
-const day = new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" });
+const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
+const tenths = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
+const share = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
+const clock = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
+const day = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
 
 const SIZES = [["TiB", 2 ** 40], ["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]];
 const SPANS = [["days", 86400], ["hours", 3600], ["minutes", 60], ["seconds", 1]];
