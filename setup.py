@@ -4,6 +4,8 @@ from setuptools import find_packages, setup
 
 # What `filedrop` and `filedropd.client` need; the daemon does without.
 CLIENT = [
+    "hyperlink>=21",
+    "idna>=3.7",
     "pyperclip>=1.11",
     "rich>=14",
     "segno>=1.6",

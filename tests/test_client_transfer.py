@@ -313,7 +313,7 @@ class DownloadTests(TransferTestCase):
 
     async def test_locked(self):
         """While somebody else has the copy it is locked, or waited for."""
-        receipt = await self.left(os.urandom(4 * MIB))
+        receipt = await self.left(os.urandom(24 * MIB))
         begun: Deferred[None] = Deferred()
 
         async def slow(_: bytes) -> None:

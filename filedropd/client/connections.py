@@ -30,7 +30,7 @@ from filedropd.client.version import VERSION
 
 #: Bytes that are read, and written, at once. Twisted's own 64 and 128 KiB cost twice the time for each byte.
 READ: Final = 256 * 1024
-WRITE: Final = 1024 * 1024
+WRITE: Final = 4 * 1024 * 1024
 #: Seconds within which a connection stands.
 CONNECT: Final = 15.0
 #: Seconds within which one is closed in order.

@@ -14,6 +14,11 @@ from filedropd.client.errors import ClientError, NotReadable, Stalled
 from filedropd.client.resuming import sleep
 from filedropd.client.sources import Source
 
+#: Bytes that are written at once, at least. More where that takes less than so many seconds, and less again where it
+#: takes more: whoever watches a slow connection sees it go on.
+LEAST: Final = 128 * 1024
+QUICK: Final = 0.05
+SLOW: Final = 0.2
 #: Seconds in which nothing is taken of a body, after which it is given up.
 STALL: Final = 60.0
 #: Seconds for an answer once the body is out: a large file is synced to a disk first.
@@ -45,6 +50,7 @@ class Outgoing:
         self._work: Deferred[None] | None = None
         self._timer: Any = None
         self._ended = False
+        self._portion = LEAST
         self._limit: Callable[[int], float] = lambda _: 0.0
 
     def limited(self, delay: Callable[[int], float]) -> Outgoing:
@@ -85,23 +91,37 @@ class Outgoing:
         done = 0
         try:
             while piece := await self._source.read():
-                done += len(piece)
-                if self.length is not UNKNOWN_LENGTH and done > self.length:
+                if self.length is not UNKNOWN_LENGTH and done + len(piece) > self.length:
                     raise NotReadable("The file grew while it was sent. Try again when it is left alone.")
-                consumer.write(piece)
-                if self._paused is not None:  # from here it is the other side's turn
-                    self._expect(STALL)
-                    await self._paused
-                    self._end_timer()
-                self._sent(done)
-                if (seconds := self._limit(len(piece))) > 0:
-                    await sleep(self._clock, seconds)
+                at = 0
+                while at < len(piece):
+                    part = piece[at : at + self._portion]
+                    await self._write(consumer, part)
+                    at += len(part)
+                    self._sent(done + at)
+                done += len(piece)
             if self.length is not UNKNOWN_LENGTH and done < self.length:
                 raise NotReadable("The file shrank while it was sent. Try again when it is left alone.")
         except ClientError as error:
             self.failure = error
             raise
         self._expect(ANSWER)
+
+    async def _write(self, consumer: IConsumer, part: bytes) -> None:
+        """Return when a part is with the connection, and it is time for the next one."""
+        began = self._clock.seconds()
+        consumer.write(part)
+        if self._paused is not None:  # from here it is the other side's turn
+            self._expect(STALL)
+            await self._paused
+            self._end_timer()
+        took = self._clock.seconds() - began
+        if (seconds := self._limit(len(part))) > 0:
+            await sleep(self._clock, seconds)
+        elif took < QUICK:
+            self._portion *= 2
+        elif took > SLOW:
+            self._portion = max(LEAST, self._portion // 2)
 
     # -- quiet ------------------------------------------------------------------------------------
 
