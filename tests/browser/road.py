@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
@@ -37,6 +38,7 @@ class Road:
         self._gate = Condition()
         self._allowed: dict[Way, int | None] = {Way.UP: None, Way.DOWN: None}
         self._passed = {Way.UP: 0, Way.DOWN: 0}
+        self._spent: Counter[tuple[socket.socket, Way]] = Counter()
         self._ends: list[socket.socket] = []
         self._threads: list[Thread] = []
         self._closed = self._barred = False
@@ -62,9 +64,13 @@ class Road:
     # -- what a test decides ----------------------------------------------------------------------
 
     def hold(self, way: Way, after: int = 0) -> None:
-        """Let ``after`` more bytes pass that way, and hold the rest."""
+        """Let ``after`` more bytes of each connection pass that way, and hold the rest of it.
+
+        What is smaller passes: pages go on asking while a file is held.
+        """
         with self._gate:
             self._allowed[way] = after
+            self._spent.clear()
             self._gate.notify_all()
 
     def release(self, way: Way) -> None:
@@ -155,12 +161,14 @@ class Road:
         :raises OSError: the connection is broken meanwhile.
         """
         with self._gate:
-            self._gate.wait_for(lambda: sink not in self._ends or self._allowed[way] != 0)
+            self._gate.wait_for(lambda: sink not in self._ends or self._left(way, sink) > 0)
             if sink not in self._ends:
                 raise ConnectionResetError
-            left = self._allowed[way]
-            count = wanted if left is None else min(wanted, left)
-            if left is not None:
-                self._allowed[way] = left - count
+            count = min(wanted, self._left(way, sink))
+            self._spent[sink, way] += count
             self._passed[way] += count
             return count
+
+    def _left(self, way: Way, sink: socket.socket) -> int:
+        allowed = self._allowed[way]
+        return _PIECE if allowed is None else allowed - self._spent[sink, way]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from playwright.sync_api import expect
+from playwright.sync_api import Download, expect
 
 from tests.browser.giving import Given, drop
 from tests.browser.recipient import Recipient
@@ -115,18 +115,19 @@ def fetching(stage: Stage, visitor: Visitor) -> None:
 
 def broken(stage: Stage, visitor: Visitor) -> None:
     """A download that broke off."""
-    road = _fetching(stage, visitor)
-    road.cut()
+    road, download = _fetching(stage, visitor)
+    road.bar()  # it is tried again by the browser itself, some times
+    download.failure()
     road.release(Way.DOWN)
+    road.open()
     visitor.page.get_by_role("heading", name=said("fetching.broken")).wait_for()
 
 
-def _fetching(stage: Stage, visitor: Visitor) -> Road:
+def _fetching(stage: Stage, visitor: Visitor) -> tuple[Road, Download]:
     road = stage.road()
-    recipient = Recipient(visitor, road.url(urlsplit(_left(stage, bytes(12 * MIB))).path))
-    road.hold(Way.DOWN, 4 * MIB)
-    recipient.begins()
-    return road
+    recipient = Recipient(visitor, road.url(urlsplit(_left(stage, bytes(15 * MIB))).path))
+    road.hold(Way.DOWN, 2 * MIB)
+    return road, recipient.begins()
 
 
 def have(stage: Stage, visitor: Visitor) -> None:

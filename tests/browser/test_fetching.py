@@ -57,23 +57,40 @@ class FetchingTests(BrowserCase):
 
     def test_broken(self):
         """When the connection breaks the page says what to do, and what it says gets the file."""
-        sent = os.urandom(12 * MIB)
+        sent = os.urandom(15 * MIB)  # more than the kernels hold: the daemon knows that some of it never left
         recipient, road, _ = self.comes(sent, password="s3cret")
         recipient.password.fill("s3cret")
-        road.hold(Way.DOWN, 4 * MIB)
-        recipient.begins()
-        road.cut()
+        road.hold(Way.DOWN, MIB)
+        download = recipient.begins()
+        road.bar()
+        self.assertIsNotNone(download.failure(), "the browser has given up by itself")
         road.release(Way.DOWN)
+        road.open()
         recipient.sees("broke off")
         self.assertIn("Nothing is lost", recipient.reads)
         self.assertEqual(recipient.password.count(), 0, "who has begun is not asked again")
         self.assertEqual(recipient.fetches(), sent)
         recipient.sees("You have it")
 
+    def test_by_itself(self):
+        """A connection that breaks once costs nobody a click: the browser goes on where it was, and that is one copy."""
+        sent = os.urandom(15 * MIB)
+        recipient, road, told = self.comes(sent)
+        road.hold(Way.DOWN, MIB)
+        download = recipient.begins()
+        road.cut()
+        road.release(Way.DOWN)
+        self.assertEqual(content(download), sent)
+        answer = request("GET", told["url"], headers={"User-Agent": ANOTHER_AGENT})
+        self.assertEqual((answer.status_code, answer.json()["reason"]), (410, "delivered"))
+        owner = {"Authorization": f"Bearer {told['owner_token']}"}
+        events = [each["event"] for each in request("GET", f"{told['url']}/status", headers=owner).json()["events"]]
+        self.assertEqual((events.count("resumed"), events.count("delivered")), (1, 1))
+
     def test_revoked(self):
         """When its sender takes it back meanwhile the page says that."""
-        recipient, road, told = self.comes(os.urandom(12 * MIB))
-        road.hold(Way.DOWN, 4 * MIB)
+        recipient, road, told = self.comes(os.urandom(15 * MIB))
+        road.hold(Way.DOWN, MIB)
         download = recipient.begins()
         request("DELETE", told["url"], headers={"Authorization": f"Bearer {told['owner_token']}"})
         road.release(Way.DOWN)
