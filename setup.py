@@ -2,17 +2,6 @@
 
 from setuptools import find_packages, setup
 
-# What `filedrop` and `filedropd.client` need; the daemon does without.
-CLIENT = [
-    "hyperlink>=21",
-    "idna>=3.7",
-    "pyperclip>=1.11",
-    "rich>=14",
-    "segno>=1.6",
-    "treq>=25.5",
-    "zipstream-ng>=1.9,<2",
-]
-
 setup(
     name="filedropd",
     version="0.1.0",
@@ -48,17 +37,22 @@ setup(
         "txpostgres>=1.7,<1.8",
         "txredisapi>=1.6,<1.7",
         "zope.interface>=7",
+        # `filedrop` and `filedropd.client`.
+        "hyperlink>=21",
+        "idna>=3.7",
+        "pyperclip>=1.11",
+        "rich>=14",
+        "treq>=25.5",
+        "zipstream-ng>=1.9,<2",
     ],
     data_files=[("share/man/man1", ["docs/filedrop.1"])],
     entry_points={
         "console_scripts": ["filedrop = filedropd.client.command:main", "filedropd-admin = filedropd.admin:main"]
     },
     extras_require={
-        "client": CLIENT,
         # What `make bench` compares with, where it can be had.
         "bench": ["copyparty>=1.20,<2", "uploadserver>=6,<7"],
         "test": [
-            *CLIENT,
             # What drives a browser, and looks at its pages: axe-core, and eyes for QR codes.
             "axe-playwright-python>=0.1.8,<0.2",
             "pillow>=12",
