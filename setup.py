@@ -2,17 +2,6 @@
 
 from setuptools import find_packages, setup
 
-# What `filedrop` and `filedropd.client` need; the daemon does without.
-CLIENT = [
-    "hyperlink>=21",
-    "idna>=3.7",
-    "pyperclip>=1.11",
-    "rich>=14",
-    "segno>=1.6",
-    "treq>=25.5",
-    "zipstream-ng>=1.9,<2",
-]
-
 setup(
     name="filedropd",
     version="0.1.0",
@@ -26,7 +15,7 @@ setup(
     packages=[*find_packages(include=["filedropd", "filedropd.*"]), "twisted.plugins"],
     package_data={
         "filedropd.records": ["schema/*.sql"],
-        "filedropd.web": ["openapi.json", "ui/*"],
+        "filedropd.web": ["openapi.json", "ui/*/*"],
         "filedropd": ["py.typed"],
     },
     install_requires=[
@@ -41,22 +30,34 @@ setup(
         "argon2-cffi>=25.1",
         "click>=8.1",
         "crawler-user-agents>=1.67",
+        "jinja2>=3.1.6,<4",
+        "segno>=1.6.6,<2",
         "prometheus-client>=0.22,<1",
         "psycopg2-binary>=2.9.10,<3",
         "txpostgres>=1.7,<1.8",
         "txredisapi>=1.6,<1.7",
         "zope.interface>=7",
+        # `filedrop` and `filedropd.client`.
+        "hyperlink>=21",
+        "idna>=3.7",
+        "pyperclip>=1.11",
+        "rich>=14",
+        "treq>=25.5",
+        "zipstream-ng>=1.9,<2",
     ],
     data_files=[("share/man/man1", ["docs/filedrop.1"])],
     entry_points={
         "console_scripts": ["filedrop = filedropd.client.command:main", "filedropd-admin = filedropd.admin:main"]
     },
     extras_require={
-        "client": CLIENT,
         # What `make bench` compares with, where it can be had.
         "bench": ["copyparty>=1.20,<2", "uploadserver>=6,<7"],
         "test": [
-            *CLIENT,
+            # What drives a browser, and looks at its pages: axe-core, and eyes for QR codes.
+            "axe-playwright-python>=0.1.8,<0.2",
+            "pillow>=12",
+            "playwright>=1.65,<2",
+            "zxing-cpp>=3.1,<4",
             "hypothesis>=6.150",
             "import-linter>=2.5",
             "mypy>=2.4,<2.5",

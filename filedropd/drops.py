@@ -26,7 +26,7 @@ from filedropd.digests import Aside, Summing
 from filedropd.downloads import Downloads, Visit
 from filedropd.errors import Gone, NotFound, OwnerRequired, PasswordRequired, Unavailable
 from filedropd.finding import Finding
-from filedropd.model import Drop, Touch
+from filedropd.model import Claim, Drop, Touch
 from filedropd.passwords import IMPOSSIBLE, Passwords
 from filedropd.recording import Recording
 from filedropd.standing import Standing, Standings
@@ -52,12 +52,14 @@ class Rules:
     :ivar expires: seconds for which a drop is kept unless its sender says otherwise.
     :ivar max_expires: seconds for which it may be kept.
     :ivar max_downloads: copies that a sender may allow.
+    :ivar resume_window: seconds for which a broken download waits for its recipient, as people are told.
     """
 
     max_file_size: int
     expires: float
     max_expires: float
     max_downloads: int = 1000
+    resume_window: float = 900.0
 
 
 class Drops:
@@ -259,6 +261,17 @@ class Drops:
         """
         await self._records.ping()
         await self._blobs.ping()
+
+    async def progress(self, recipient: Recipient) -> tuple[Claim, Ledger]:
+        """Return the claim whose token somebody shows, delivered or not, with what is known of it by now.
+
+        :raises NotFound: no such claim is there.
+        """
+        standing = await self._standings.standing(recipient.link.key)
+        claim = recipient.named(standing.ledger)
+        if claim is None:
+            raise NotFound
+        return claim, standing.ledger
 
     # -- for the owner ----------------------------------------------------------------------------
 

@@ -128,6 +128,12 @@ class UnsupportedMediaType(FiledropError):
     default = "Send the file as it is, without a content coding."
 
 
+class ForeignOrigin(FiledropError):
+    """A page of another site asks for what only our own may ask for."""
+
+    default = "Files are taken from this site's own page and from programs, and not from other sites' pages."
+
+
 class NotFound(FiledropError):
     """There is nothing there, never was, or it is forgotten."""
 

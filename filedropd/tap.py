@@ -157,7 +157,12 @@ class Daemon(Service):
             metrics=metrics,
             passwords=self._passwords,
             reaper=self._reaper,
-            rules=Rules(max_file_size=config.max_file_size, expires=config.expires, max_expires=config.max_expires),
+            rules=Rules(
+                max_file_size=config.max_file_size,
+                expires=config.expires,
+                max_expires=config.max_expires,
+                resume_window=config.resume_window,
+            ),
             clock=reactor,
             now=time.time,
             randomness=secrets.token_bytes,

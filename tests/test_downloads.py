@@ -63,13 +63,13 @@ class PageTests(DownloadsTestCase):
 
     def test_browser(self) -> None:
         """A browser is shown a page with a button, which takes nothing and is told to the owner."""
-        told = self.leave(b"content")
+        told = self.leave(b"what is in it")
         answer = self.ask("GET", told["path"], BROWSER)
         self.assertPage(answer)
         self.assertIn(f'action="{told["path"]}"'.encode(), answer.body)
-        self.assertNotIn(b"content</", answer.body)
+        self.assertNotIn(b"what is in it", answer.body)
         self.assertEqual([{"event": "opened"}], self.events(told))
-        self.assertNothingTaken(told)
+        self.assertNothingTaken(told, b"what is in it")
 
     def test_fields(self) -> None:
         """The page is not the file: nobody may resume it, frame it or keep it, and it differs by who asks."""
@@ -77,7 +77,7 @@ class PageTests(DownloadsTestCase):
         self.assertPage(answer)
         for name in ("Accept-Ranges", "ETag", "Content-Disposition", "Filedrop-Claim"):
             self.assertIsNone(answer.header(name), name)
-        self.assertEqual("Accept, User-Agent, Cookie", answer.header("Vary"))
+        self.assertEqual("Accept, User-Agent, Cookie, Accept-Language", answer.header("Vary"))
         self.assertEqual("same-origin", answer.header("Referrer-Policy"))
 
     def test_previewer(self) -> None:

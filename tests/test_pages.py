@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from html.parser import HTMLParser
-from importlib.resources import files
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from filedropd.model import Drop
-from filedropd.web.pages import HEADINGS, REFERRER_POLICY, Pages
+from filedropd.drops import Rules
+from filedropd.model import Drop, Reason
+from filedropd.web.codes import square
+from filedropd.web.kinds import kind
+from filedropd.web.languages import Language, shipped
+from filedropd.web.pages import POLICY, REFERRER_POLICY, Pages, _data, visible
 
 LINK = "https://drop.example/api/v1.0/file/" + "0123456789abcdef" * 2
 ACTION = "/api/v1.0/file/" + "0123456789abcdef" * 2
-HOSTILE = "\"><script>alert(1)</script>'&$name ${x}\u202efdp.exe"
+ENGLISH, GERMAN = shipped()["en"], shipped()["de"]
+RULES = Rules(max_file_size=16 * 2**20, expires=7 * 86_400.0, max_expires=30 * 86_400.0)
+HOSTILE = "\"><script>alert(1)</script>'&$name ${x}{{7*7}}fdp.exe"
 
 Tag = tuple[str, dict[str, str | None]]
 
@@ -40,6 +46,10 @@ class Read(HTMLParser):
         self.tags.append((tag, dict(attrs)))
         if tag not in self.VOID:
             self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Take a tag that is its own end, as SVG has them."""
+        self.tags.append((tag, dict(attrs)))
 
     def handle_endtag(self, tag: str) -> None:
         """Take the end of one."""
@@ -93,9 +103,88 @@ def a_drop(**changes: Any) -> Drop:
     return Drop(**(facts | changes))
 
 
-def download(*, link: str = LINK, wrong_password: bool = False, **changes: Any) -> Read:
+def download(*, link: str = LINK, wrong_password: bool = False, language: Language = ENGLISH, **changes: Any) -> Read:
     """Return the page of a drop."""
-    return Read(Pages().download(a_drop(**changes), ACTION, link=link, wrong_password=wrong_password))
+    page = Pages().download(language, a_drop(**changes), ACTION, link=link, window=900, wrong_password=wrong_password)
+    return Read(page)
+
+
+def problem(code: int, words: str = "Words", detail: str = "Detail.", **more: Any) -> Read:
+    """Return the page of a problem."""
+    return Read(Pages().problem(ENGLISH, code, words, detail, **more))
+
+
+def upload(language: Language = ENGLISH, rules: Rules = RULES) -> Read:
+    """Return the form."""
+    return Read(Pages().upload(language, rules))
+
+
+def uploaded(name: str = "a.txt", downloads: int = 1, url: str = LINK) -> Read:
+    """Return the page with the link."""
+    told = {"url": url, "downloads": downloads, "owner_token": "ab" * 16, "expires_at": "2023-11-21T22:13:20Z"}
+    return Read(Pages().uploaded(ENGLISH, told, a_drop(name=name), square(LINK, "the link")))
+
+
+class UploadTests(SynchronousTestCase):
+    """The form."""
+
+    def test_form(self):
+        """It posts a file and its options, and works as it stands."""
+        page = upload()
+        (form,) = page.every("form")
+        self.assertEqual(("post", "/", "multipart/form-data"), (form["method"], form["action"], form["enctype"]))
+        fields = [field["name"] for tag in ("input", "select") for field in page.every(tag) if "name" in field]
+        self.assertEqual({"file", "password", "expires", "downloads"}, set(fields))
+        self.assertIn({"type": "submit", "class": "main"}, list(page.every("button")))
+        labelled = {label["for"] for label in page.every("label") if "for" in label}
+        self.assertEqual({"file", "password", "expires", "downloads"}, labelled)
+
+    def test_rules(self):
+        """It offers what the operator allows, and says what goes without saying."""
+        rules = Rules(max_file_size=2**30, expires=5400.0, max_expires=86_400.0, max_downloads=9)
+        page = upload(rules=rules)
+        self.assertEqual(["1h", "90m", "1d"], [option["value"] for option in page.every("option")])
+        self.assertEqual(["90m"], [option["value"] for option in page.every("option") if "selected" in option])
+        self.assertIn("1 GiB at most", page.text)
+        self.assertIn("for 90 minutes", page.text)
+        self.assertEqual(["9"], [field["max"] for field in page.every("input") if "max" in field])
+
+    def test_script(self):
+        """Its scripts are ours, and are asked for at once; their words are data."""
+        page = upload()
+        script, words = page.every("script")
+        self.assertEqual(("module", "no-referrer"), (script["type"], script["referrerpolicy"]))
+        self.assertRegex(script["src"] or "", r"\A/ui/[0-9a-f]{12}/upload\.js\Z")
+        self.assertEqual({"type": "application/json", "id": "words"}, words)
+        (text,) = page.within("script")
+        self.assertEqual(ENGLISH.words["status"], json.loads(text)["status"])
+        preloaded = [link["href"] for link in page.every("link") if link["rel"] == "modulepreload"]
+        self.assertIn((script["src"] or "").replace("upload.js", "words.js"), preloaded)
+
+    def test_below(self):
+        """Where a proxy has put us below its root, all that it names is there."""
+        page = Read(Pages(root="/drop").upload(ENGLISH, RULES))
+        (form,) = page.every("form")
+        self.assertEqual(("/drop/", "/drop/api/v1.0/file"), (form["action"], form["data-api"]))
+        for name in [link["href"] for link in page.every("link")]:
+            self.assertTrue((name or "").startswith("/drop/ui/"), name)
+
+
+class UploadedTests(SynchronousTestCase):
+    """The page with the link."""
+
+    def test_link(self):
+        """It has the link, to copy and as a QR code, and the owner's token as text alone."""
+        page = uploaded()
+        self.assertIn(LINK, [field.get("value") for field in page.every("input")])
+        self.assertEqual(["ab" * 16], page.within("code"))
+        self.assertFalse(any("ab" * 16 in (value or "") for value in page.values))
+        self.assertEqual(1, sum(each.get("class") == "code" for each in page.every("svg")))
+
+    def test_downloads(self):
+        """It says how often the link works."""
+        self.assertIn("It can be downloaded once;", uploaded().text)
+        self.assertIn("It can be downloaded 3 times;", uploaded(downloads=3).text)
 
 
 class DownloadTests(SynchronousTestCase):
@@ -105,15 +194,17 @@ class DownloadTests(SynchronousTestCase):
         """It says what the file is called, how large it is, what it is, and how long it is kept."""
         page = download()
         self.assertEqual(["Jahresbericht – 年報.pdf"], page.within("bdi"))
-        self.assertEqual(["1.5 MiB", "application/pdf"], page.within("dd"))
+        self.assertEqual(["1.5 MiB", "PDF document"], page.within("dd"))
+        self.assertIn("application/pdf", page.within("small"))
         self.assertEqual(["21 November 2023, 22:13 UTC"], page.within("time"))
         self.assertEqual([{"datetime": "2023-11-21T22:13:20Z"}], list(page.every("time")))
 
     def test_form(self):
         """Its one form posts to the link by its one button; there is nothing else to fill in."""
         page = download()
-        self.assertEqual([{"method": "post", "action": ACTION}], list(page.every("form")))
-        self.assertEqual([{"type": "submit"}], list(page.every("button")))
+        (form,) = page.every("form")
+        self.assertEqual(("post", ACTION), (form["method"], form["action"]))
+        self.assertEqual(["submit"], [button["type"] for button in page.every("button")])
         self.assertEqual([], list(page.every("input")))
 
     def test_left(self):
@@ -135,7 +226,7 @@ class DownloadTests(SynchronousTestCase):
         self.assertIn("required", field)
         self.assertEqual("false", field["aria-invalid"])
         self.assertEqual([{"for": field["id"]}], list(page.every("label")))
-        self.assertEqual([{"id": field["aria-describedby"]}], list(page.every("strong")))
+        self.assertEqual([field["aria-describedby"]], [note["id"] for note in page.every("strong")])
         self.assertNotIn("argon2", page.text)
 
     def test_wrong_password(self):
@@ -151,6 +242,18 @@ class DownloadTests(SynchronousTestCase):
         self.assertEqual([f"curl -OJ {LINK}"], download().within("code"))
         self.assertEqual([f"curl -OJ -u me {LINK}"], download(password="x").within("code"))
         self.assertEqual(["curl -OJ 'https://a/$(x) y'"], download(link="https://a/$(x) y").within("code"))
+
+    def test_german(self):
+        """It is in the reader's language, and the language is named."""
+        page = download(language=GERMAN)
+        self.assertEqual(["Eine Datei für Sie"], page.within("h1"))
+        self.assertEqual(["21. November 2023, 22:13 UTC"], page.within("time"))
+        self.assertEqual([{"lang": "de", "dir": "ltr"}], list(page.every("html")))
+        self.assertIn("1,5 MiB", page.within("dd"))
+
+    def test_resume(self):
+        """It says what to do when the download breaks off, and for how long that can be done."""
+        self.assertIn("it waits for you for 15 minutes", download().text)
 
     def test_preview(self):
         """A preview of it shows the file's name, its size and how long it is kept, and no link to follow."""
@@ -169,36 +272,39 @@ class ProblemTests(SynchronousTestCase):
 
     def test_words(self):
         """It says what happened, and what to do about it."""
-        page = Read(Pages().problem(410, "Gone", "The file was taken back by its sender."))
+        page = problem(410, "Gone", reason="revoked")
         self.assertEqual(["This file is gone"], page.within("h1"))
         self.assertEqual(["This file is gone"], page.within("title"))
-        self.assertEqual(["The file was taken back by its sender."], page.within("p"))
+        self.assertIn("Its sender has taken it back.", page.within("p"))
         self.assertEqual(["410 Gone"], page.within("small"))
 
     def test_headings(self):
         """Each problem has a heading of its own."""
-        for code, heading in [(code, HEADINGS[code]) for code in HEADINGS] + [
-            (507, HEADINGS[500]),
-            (502, HEADINGS[500]),
-            (418, "Words"),
-        ]:
-            self.assertEqual([heading], Read(Pages().problem(code, "Words", "Detail.")).within("h1"), code)
+        headings = {
+            code: problem(code).within("h1")[0] for code in (400, 401, 403, 404, 410, 413, 423, 429, 500, 503, 507)
+        }
+        self.assertEqual(len(headings), len(set(headings.values())))
+        self.assertEqual("There is no such file", headings[404])
+        self.assertEqual(["Words"], problem(418).within("h1"))
+        self.assertEqual([headings[500]], problem(502).within("h1"))
+
+    def test_reasons(self):
+        """Why a file is gone is told for each reason that there is."""
+        told = {reason.value: problem(410, reason=reason.value).within("p")[0] for reason in Reason}
+        self.assertEqual(len(Reason), len(set(told.values())))
+
+    def test_other_details(self):
+        """What the catalogue has no words for is said as the error says it, and marked as English."""
+        self.assertIn("A file may have 5 bytes at most.", problem(413, detail="A file may have 5 bytes at most.").text)
+        page = Read(Pages().problem(GERMAN, 413, "Words", "A file."))
+        self.assertEqual(["en"], [each["lang"] for each in page.every("p") if "lang" in each])
 
     def test_retry(self):
-        """It says when to try again, where that makes sense."""
-        for seconds, words in [
-            (0, "1 second"),
-            (1, "1 second"),
-            (5, "5 seconds"),
-            (90, "90 seconds"),
-            (121, "3 minutes"),
-            (900, "15 minutes"),
-            (7200, "2 hours"),
-            (200_000, "3 days"),
-        ]:
-            text = Read(Pages().problem(423, "Locked", "Wait.", retry_after=seconds)).text
-            self.assertIn(f"Try again in {words}.", text)
-        self.assertNotIn("Try again in", Read(Pages().problem(423, "Locked", "Wait.")).text)
+        """It says when to try again, and where, where that makes sense."""
+        page = problem(423, retry_after=121, again=ACTION)
+        self.assertIn("Try again in 3 minutes.", page.text)
+        self.assertIn(ACTION, [link["href"] for link in page.every("a")])
+        self.assertNotIn("Try again in", problem(423).text)
 
 
 class EveryPageTests(SynchronousTestCase):
@@ -207,9 +313,10 @@ class EveryPageTests(SynchronousTestCase):
     def pages(self, value: str) -> Iterator[Read]:
         """Return the pages that strangers have a word in, with ``value`` where that is."""
         yield download(name=value, content_type=value, password=value, link=value)
-        yield Read(Pages().download(a_drop(), value, link=LINK, wrong_password=True))
-        yield Read(Pages().problem(410, value, value, retry_after=1))
-        yield Read(Pages().problem(418, value, value))
+        yield Read(Pages().download(ENGLISH, a_drop(), value, link=LINK, window=900, wrong_password=True))
+        yield problem(413, value, value, retry_after=1, again=value)
+        yield problem(418, value, value)
+        yield uploaded(name=value, url=value)
 
     def test_escaped(self):
         """Whatever a file is called stays text: the tags are the same."""
@@ -218,20 +325,72 @@ class EveryPageTests(SynchronousTestCase):
             self.assertTrue(hostile.balanced)
             self.assertTrue(HOSTILE in hostile.values or HOSTILE in hostile.text)
 
+    def test_visible(self):
+        """A name shows what it hides: what would turn its letters round, or is not to be seen, has a mark."""
+        name = "invoice\u202efdp.exe\u200b\n"
+        self.assertEqual("invoice\ufffdfdp.exe\ufffd\ufffd", visible(name))
+        for page in (download(name=name), uploaded(name=name)):
+            self.assertEqual([], [value for value in page.values if "\u202e" in (value or "")])
+            self.assertEqual(["invoice\ufffdfdp.exe\ufffd\ufffd"], page.within("bdi"))
+
     def test_basics(self):
         """They say their language, follow the reader's light or dark, are kept out of indexes, and nest well."""
         for page in self.pages("x"):
-            self.assertEqual([{"lang": "en"}], list(page.every("html")))
+            self.assertEqual([{"lang": "en", "dir": "ltr"}], list(page.every("html")))
             self.assertEqual("light dark", page.meta("color-scheme"))
             self.assertEqual("noindex", page.meta("robots"))
             self.assertTrue(page.balanced)
 
+    def test_told_to_nobody(self):
+        """What a page loads is not told its address, which may be a secret."""
+        for page in [*self.pages("x"), upload()]:
+            loads = [*page.every("link"), *(each for each in page.every("script") if "src" in each)]
+            self.assertEqual({"no-referrer"}, {each["referrerpolicy"] for each in loads})
+
     def test_policy(self):
-        """No template has what the policy forbids: scripts, styles, and anything from elsewhere."""
-        for template in (files("filedropd.web") / "ui").iterdir():
-            page = Read(template.read_bytes())
+        """No page has what the policy forbids: code or styles in the page, and anything from elsewhere."""
+        for page in [*self.pages("x"), upload(), upload(GERMAN)]:
             for name, attributes in page.tags:
-                self.assertNotIn(name, {"script", "style", "img", "iframe", "link", "base"}, template.name)
-                self.assertEqual(
-                    [], [key for key in attributes if key.startswith("on") or key in {"style", "src"}], template.name
-                )
+                self.assertNotIn(name, {"style", "img", "iframe", "base", "object"})
+                self.assertEqual([], [key for key in attributes if key.startswith("on") or key == "style"])
+                for key in ("src", "href", "action"):
+                    self.assertRegex(attributes.get(key) or "/", r"\A[/#x]")
+            self.assertLessEqual(len(page.within("script")), 1)
+
+    def test_no_exceptions(self):
+        """The policy allows nothing inline, nothing from elsewhere, and no frame."""
+        self.assertTrue(POLICY.startswith("default-src 'none'; script-src 'self'; style-src 'self';"))
+        self.assertNotIn("unsafe", POLICY)
+        self.assertIn("frame-ancestors 'none'", POLICY)
+
+    def test_data(self):
+        """Words for scripts cannot end the element that they are in."""
+        words = {"a": "</script><script>alert(1)</script><!--"}
+        text = str(_data(words))
+        self.assertNotIn("<", text)
+        self.assertEqual(words, json.loads(text))
+
+
+class KindTests(SynchronousTestCase):
+    """What sort of thing a file is."""
+
+    def test_kinds(self):
+        """A media type has a name that people know, and the catalogues have a word for each."""
+        for content_type, name in [
+            ("application/pdf", "pdf"),
+            ("image/svg+xml", "image"),
+            ("VIDEO/mp4", "video"),
+            ("audio/ogg; codecs=opus", "audio"),
+            ("text/plain; charset=utf-8", "text"),
+            ("text/csv", "sheet"),
+            ("application/zip", "archive"),
+            ("application/x-tar", "archive"),
+            ("application/vnd.openxmlformats-officedocument.wordprocessingml.document", "document"),
+            ("application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "sheet"),
+            ("application/vnd.oasis.opendocument.presentation", "slides"),
+            ("application/x-msdownload", "program"),
+            ("application/octet-stream", "other"),
+            ('"><script>', "other"),
+        ]:
+            self.assertEqual(name, kind(content_type), content_type)
+            self.assertTrue(ENGLISH.has(f"kinds.{name}"))

@@ -83,6 +83,7 @@ class TableTests(SynchronousTestCase):
             (errors.BadRequest, 400, "Bad Request"),
             (errors.PasswordRequired, 401, "Unauthorized"),
             (errors.OwnerRequired, 401, "Unauthorized"),
+            (errors.ForeignOrigin, 403, "Forbidden"),
             (errors.NotFound, 404, "Not Found"),
             (errors.MethodNotAllowed, 405, "Method not Allowed"),
             (errors.RequestTimeout, 408, "Request Timeout"),

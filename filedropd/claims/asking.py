@@ -36,14 +36,19 @@ class Recipient:
     token: Token | None = None
     source: str | None = attrs.field(default=None, repr=False)
 
-    def shown(self, ledger: Ledger) -> Claim | None:
-        """Return the claim whose token was shown. The token of a copy that is delivered says nothing any more."""
+    def named(self, ledger: Ledger) -> Claim | None:
+        """Return the claim whose token was shown, whatever became of it."""
         if self.token is None:
             return None
         for claim in ledger.claims:
-            if claim.state is not ClaimState.DELIVERED and claim_token(self.link, claim.id).same(self.token):
+            if claim_token(self.link, claim.id).same(self.token):
                 return claim
         return None
+
+    def shown(self, ledger: Ledger) -> Claim | None:
+        """Return the claim whose token was shown. The token of a copy that is delivered says nothing any more."""
+        claim = self.named(ledger)
+        return None if claim is None or claim.state is ClaimState.DELIVERED else claim
 
     @property
     def key(self) -> bytes | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 from typing import Final
 
@@ -11,21 +10,12 @@ import click
 from click.shell_completion import get_completion_class
 
 from filedropd.client import settings
+from filedropd.client.commands import exits
+from filedropd.client.commands.drops import list_, revoke, status
+from filedropd.client.commands.get import get
+from filedropd.client.commands.put import put
 from filedropd.client.errors import Local
 from filedropd.client.version import VERSION
-
-#: What the commands need beyond what the daemon does; see setup.py.
-_MISSING: Final = "filedrop needs more than the daemon: pip install 'filedropd[client]'"
-
-try:
-    from filedropd.client.commands import exits
-    from filedropd.client.commands.drops import list_, revoke, status
-    from filedropd.client.commands.get import get
-    from filedropd.client.commands.put import put
-except ModuleNotFoundError as error:
-    if error.name not in {"treq", "zipstream"}:
-        raise
-    sys.exit(f"{_MISSING} ({error.name} is missing)")
 
 #: What the help and the manual say at their end.
 EPILOG: Final = f"""\

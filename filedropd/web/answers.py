@@ -11,6 +11,7 @@ from filedropd.http.request import Request
 JSON: Final = "application/json"
 TEXT: Final = "text/plain; charset=utf-8"
 HTML: Final = "text/html; charset=utf-8"
+SVG: Final = "image/svg+xml"
 
 
 def answer(request: Request, code: int, content_type: str, body: bytes) -> None:

@@ -20,13 +20,17 @@ from filedropd import errors
 from filedropd.drops import Drops
 from filedropd.http.request import Request
 from filedropd.upload import Receipt
-from filedropd.web import fields, pages, recipients
-from filedropd.web.answers import HTML, JSON, TEXT, answer, as_json, hexadecimal, moment
+from filedropd.web import assets, fields, recipients
+from filedropd.web.answers import JSON, TEXT, answer, as_json, hexadecimal, moment
+from filedropd.web.codes import square
 from filedropd.web.downloads import Downloads
 from filedropd.web.forwarding import NOBODY, Forwarding
 from filedropd.web.hot import HotRoutes
 from filedropd.web.links import Links
 from filedropd.web.operators import HEALTH, METRICS, READINESS, Operators
+from filedropd.web.origins import check_origin
+from filedropd.web.pages import Pages
+from filedropd.web.people import People
 from filedropd.web.routing import answering
 from filedropd.web.statuses import Statuses
 from filedropd.web.uploads import receive
@@ -58,8 +62,9 @@ class API:
         self._prefix = prefix
         self._forwarding = forwarding
         self._links = Links(prefix, public_url, forwarding)
-        self._pages = pages.Pages()
-        downloads = Downloads(drops, self._links, self._pages, forwarding)
+        loaded = assets.shipped()
+        self._people = People(Pages(root=self._links.root, api=self._links.folder, loaded=loaded))
+        downloads = Downloads(drops, self._links, self._people, forwarding)
         statuses = Statuses(drops, self._links)
         description = (files("filedropd.web") / "openapi.json").read_text("utf-8")
         self._description = description.replace("{api}", prefix).encode("utf-8")
@@ -77,7 +82,11 @@ class API:
         self._route(f"{file}/<id>", ["POST"], downloads.claim)
         self._route(f"{file}/<id>", ["DELETE"], self.revoke)
         self._route(f"{file}/<id>/status", ["GET"], statuses.status)
+        self._route(f"{file}/<id>/code", ["GET"], statuses.code)
+        self._route(f"{file}/<id>/claim", ["GET"], statuses.claim)
         self._route(f"{prefix}/openapi.json", ["GET"], self.description)
+        self._route(f"{assets.FOLDER}/<folder>/<name>", ["GET"], loaded.asset)
+        self._route("/favicon.ico", ["GET"], loaded.icon)
         self._route(HEALTH, ["GET"], operators.health)
         self._route(READINESS, ["GET"], operators.readiness)
         if metrics_here:
@@ -92,11 +101,13 @@ class API:
 
     async def upload(self, request: Request) -> None:
         """``PUT``, ``POST {api}/file``: a form, or by PUT the bytes alone. Answers 201 with JSON."""
+        check_origin(request, self._links.base(request))
         receipt = await receive(request, self._drops, client=self._client(request), form_only=request.method == b"POST")
         self._created(request, receipt)
 
     async def upload_at_root(self, request: Request, name: str = "") -> None:
         """``PUT /<name>``: the bytes alone, as ``curl -T`` sends them. Answers 201 with the link as text."""
+        check_origin(request, self._links.base(request))
         receipt = await receive(
             request, self._drops, client=self._client(request), name=fields.path_name(request.path[1:])
         )
@@ -107,11 +118,16 @@ class API:
 
     async def upload_form(self, request: Request) -> None:
         """``POST /``: the plain form. Answers a browser with a page, and others as PUT."""
+        await self._people.told(request, self._upload_form)
+
+    async def _upload_form(self, request: Request) -> None:
+        check_origin(request, self._links.base(request))
         receipt = await receive(request, self._drops, client=self._client(request), form_only=True)
         if fields.accepts(request, "text/html"):
-            request.setHeader("Content-Security-Policy", pages.POLICY)
-            page = self._pages.uploaded(self._told(request, receipt), receipt.drop.name)
-            answer(request, 201, HTML, page)
+            language, url = self._people.language(request), self._links.url(request, receipt.link)
+            code = square(url, language.say("uploaded.code"))
+            page = self._people.pages.uploaded(language, self._told(request, receipt), receipt.drop, code)
+            self._people.show(request, 201, page, vary="Accept")
         elif fields.accepts(request, JSON):
             self._created(request, receipt)
         else:
@@ -155,8 +171,7 @@ class API:
 
     async def upload_page(self, request: Request) -> None:
         """``GET /``: the form."""
-        request.setHeader("Content-Security-Policy", pages.POLICY)
-        answer(request, 200, HTML, self._pages.upload(self._drops.rules))
+        self._people.show_upload(request, self._drops.rules)
 
     async def description(self, request: Request) -> None:
         """``GET {api}/openapi.json``: the API, described for programs."""
@@ -180,6 +195,8 @@ class API:
         elif request.method == b"PUT" and b"/" not in request.path[1:]:
             # One segment as it was sent, several when unquoted.
             request.refuse(errors.BadRequest(fields.BAD_NAME))
+        elif request.method in {b"GET", b"HEAD"} and recipients.reads_pages(request):
+            self._people.problem(request, errors.NotFound())
         else:
             request.refuse(errors.NotFound())
 

@@ -6,8 +6,7 @@ whoever shows the token of a claim.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Concatenate, Final, ParamSpec
+from typing import Final
 from urllib.parse import parse_qs
 
 from filedropd import errors
@@ -15,7 +14,6 @@ from filedropd.claims.asking import Recipient
 from filedropd.downloads import Visit
 from filedropd.drops import Drops
 from filedropd.http.disposition import attachment
-from filedropd.http.interfaces import Refusal
 from filedropd.http.multipart import Field, is_form, read_form
 from filedropd.http.ranges import Selection, not_modified, select
 from filedropd.http.request import Request
@@ -23,14 +21,11 @@ from filedropd.model import Drop, Touch
 from filedropd.passwords import candidate
 from filedropd.tokens import Token
 from filedropd.web import digests, fields, recipients
-from filedropd.web.answers import HTML, answer
 from filedropd.web.forwarding import NOBODY, Forwarding
 from filedropd.web.links import Links
-from filedropd.web.pages import POLICY, Pages
+from filedropd.web.origins import same_origin
+from filedropd.web.people import People
 from filedropd.web.previewers import previewer
-from filedropd.web.problems import refusal
-
-P = ParamSpec("P")
 
 # A file is somebody else's content under our name: it is saved, never shown (RFC 6266, CSP 3).
 _FILE_FIELDS: Final = {
@@ -44,15 +39,8 @@ _FILE_FIELDS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex",
 }
-# The link is a secret that goes nowhere else, and the form must tell us where it comes from.
-_PAGE_FIELDS: Final = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": POLICY,
-    "Referrer-Policy": "same-origin",
-    "Vary": "Accept, User-Agent, Cookie",
-    "X-Content-Type-Options": "nosniff",
-    "X-Robots-Tag": "noindex",
-}
+#: What the answer to a request for a link depends on, beside the reader's language.
+_VARY: Final = "Accept, User-Agent, Cookie"
 #: A challenge that no browser has a dialogue for: the page itself asks for the password.
 _ON_THE_PAGE: Final = 'Form realm="filedropd"'
 #: Bytes that the form of the page may have.
@@ -62,17 +50,17 @@ _MAX_FORM: Final = 64 * 1024
 class Downloads:
     """Answers requests for links."""
 
-    def __init__(self, drops: Drops, links: Links, pages: Pages, forwarding: Forwarding = NOBODY) -> None:
+    def __init__(self, drops: Drops, links: Links, people: People, forwarding: Forwarding = NOBODY) -> None:
         self._drops = drops
         self._links = links
-        self._pages = pages
+        self._people = people
         self._forwarding = forwarding
 
     # -- GET, HEAD --------------------------------------------------------------------------------
 
     async def download(self, request: Request, id: str) -> None:  # noqa: A002 - the route's own word
         """``GET``, ``HEAD {api}/file/<id>``: the bytes, once, or the page. HEAD says what GET would, and takes nothing."""
-        await self._for_people(request, self._download, id)
+        await self._people.told(request, self._download, id)
 
     async def _download(self, request: Request, id: str) -> None:  # noqa: A002 - the route's own word
         recipient = self._recipient(request, self._links.token(request, id))
@@ -127,24 +115,28 @@ class Downloads:
         self._show_page(request, drop, recipient.link)
 
     def _show_page(self, request: Request, drop: Drop, link: Token, *, wrong_password: bool = False) -> None:
-        page = self._pages.download(
-            drop, self._links.path(link), link=self._links.url(request, link), wrong_password=wrong_password
+        page = self._people.pages.download(
+            self._people.language(request),
+            drop,
+            self._links.place(link),
+            link=self._links.url(request, link),
+            window=self._drops.rules.resume_window,
+            wrong_password=wrong_password,
         )
-        _set(request, _PAGE_FIELDS)
         if wrong_password:
             request.setHeader("WWW-Authenticate", _ON_THE_PAGE)
-        answer(request, 401 if wrong_password else 200, HTML, page)
+        self._people.show(request, 401 if wrong_password else 200, page, vary=_VARY)
 
     # -- POST -------------------------------------------------------------------------------------
 
     async def claim(self, request: Request, id: str) -> None:  # noqa: A002 - the route's own word
         """``POST {api}/file/<id>``: the page's button. Opens a claim and leads to the bytes (303) with its token."""
-        await self._for_people(request, self._claim, id)
+        await self._people.told(request, self._claim, id)
 
     async def _claim(self, request: Request, id: str) -> None:  # noqa: A002 - the route's own word
         recipient = self._recipient(request, self._links.token(request, id))
         given = await _form_password(request)
-        if not recipients.same_origin(request, self._links.url(request, recipient.link)):
+        if not same_origin(request, self._links.url(request, recipient.link)):
             # Another site's page: whoever it sent here decides on ours.
             await self._page(request, recipient)
             return
@@ -174,31 +166,7 @@ class Downloads:
         """Give the claim's token to whoever is answered (rule R)."""
         secure = self._links.url(request, link).startswith("https:")
         request.setHeader(recipients.FIELD, claim.text)
-        request.setHeader("Set-Cookie", recipients.cookie(claim, self._links.path(link), secure=secure))
-
-    async def _for_people(
-        self,
-        request: Request,
-        act: Callable[Concatenate[Request, P], Awaitable[None]],
-        *arguments: P.args,
-        **named: P.kwargs,
-    ) -> None:
-        """Do ``act``; what goes wrong is told to a person's browser as a page."""
-        try:
-            await act(request, *arguments, **named)
-        except errors.FiledropError as error:
-            if request.startedWriting or not recipients.reads_pages(request):
-                raise
-            self._show_problem(request, error)
-
-    def _show_problem(self, request: Request, error: errors.FiledropError) -> None:
-        refused: Refusal = refusal(error)
-        for name, values in refused.headers.getAllRawHeaders():
-            request.responseHeaders.setRawHeaders(name, values)
-        _set(request, _PAGE_FIELDS)
-        retry_after = getattr(error, "retry_after", None)
-        page = self._pages.problem(refused.code, refused.reason.decode("ascii"), error.detail, retry_after=retry_after)
-        answer(request, refused.code, HTML, page)
+        request.setHeader("Set-Cookie", recipients.cookie(claim, self._links.place(link), secure=secure))
 
 
 def _asks_for_all(request: Request) -> bool:

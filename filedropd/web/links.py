@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlsplit
+
 from filedropd.errors import NotFound
 from filedropd.http.request import Request
 from filedropd.tokens import Token
@@ -21,17 +23,34 @@ class Links:
         self._public_url = public_url
         self._forwarding = forwarding
 
+    @property
+    def folder(self) -> str:
+        """The path under which drops live."""
+        return self._folder
+
+    @property
+    def root(self) -> str:
+        """What stands before every path as a browser sees it: that of the public URL."""
+        return "" if self._public_url is None else urlsplit(self._public_url).path
+
+    def base(self, request: Request) -> str:
+        """Return what links begin with where the request came from, without a slash at its end."""
+        if self._public_url is not None:
+            return self._public_url
+        client = self._forwarding.client(request)
+        return f"{client.scheme}://{client.host}"
+
+    def place(self, link: Token) -> str:
+        """Return the path of a link as a browser sees it, from the root of its host."""
+        return self.root + self.path(link)
+
     def path(self, link: Token) -> str:
-        """Return the path of a link, from the root of the host."""
+        """Return the path of a link, as it is asked for here."""
         return f"{self._folder}/{link.text}"
 
     def url(self, request: Request, link: Token) -> str:
         """Return a link, to be used where the request came from."""
-        base = self._public_url
-        if base is None:
-            client = self._forwarding.client(request)
-            base = f"{client.scheme}://{client.host}"
-        return base + self.path(link)
+        return self.base(request) + self.path(link)
 
     def token(self, request: Request, id: str) -> Token:  # noqa: A002 - the route's own word
         """Return the token in a request's path, of which ``id`` is what the router made.

@@ -1,131 +1,184 @@
-"""The pages for people. They work without JavaScript, and nothing on them comes from elsewhere."""
+"""The pages for people. They work without JavaScript, and nothing on them comes from elsewhere.
+
+The templates are in ``ui/pages/``, the words in ``ui/words/``, what pages load in ``ui/assets/``.  Every value is
+escaped; a name that somebody gave a file stands by itself, so that its letters cannot reorder those around it.
+"""
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Mapping
-from datetime import UTC, datetime
-from html import escape
-from importlib.resources import files
-from string import Template
-from typing import Final
+import unicodedata
+from functools import cache
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from filedropd.drops import Rules
 from filedropd.model import Drop
+from filedropd.web import assets, kinds
+from filedropd.web.answers import moment
+from filedropd.web.assets import Assets
+from filedropd.web.languages import Language
 
-#: What a page may do: send a form back here, and nothing else.
-POLICY: Final = "default-src 'none'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+#: What a page may do: run and look as we wrote it, ask us, and send a form back to us. Nothing else.
+#: ``blob:`` is a QR code that a script has fetched with the owner's token.
+POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
 
 #: What a page with a form is served with. Without a referrer the origin of its form would be ``null``.
 REFERRER_POLICY: Final = "same-origin"
 
-#: What has happened, in the words of whoever clicked on a link.
-HEADINGS: Final[Mapping[int, str]] = {
-    401: "The password is missing or wrong",
-    404: "There is no such file",
-    410: "This file is gone",
-    423: "Somebody is downloading this file",
-    429: "That was too often",
-    500: "Something went wrong here",
-    503: "Not now",
-}
+#: What the form offers for how long a file is kept, in seconds, as far as the operator allows it.
+SPANS: Final = (3_600, 86_400, 3 * 86_400, 7 * 86_400, 30 * 86_400)
 
-_UNITS: Final = ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+#: The parts of the catalogue that scripts speak from.
+_UPLOAD_WORDS: Final = ("units", "terms", "drops", "faults", "status", "events")
+_DOWNLOAD_WORDS: Final = ("units", "fetching")
+
 _TIMES: Final = ((86400, "d"), (3600, "h"), (60, "m"))
-_WAITS: Final = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 
-
-class _HTML(str):
-    """Text that is HTML already."""
-
-    __slots__ = ()
+# What could reorder or hide letters: no stored name has them (http/disposition.py), and a page trusts no name.
+_UNSEEN: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 class Pages:
-    """Fills the templates in ``ui/``. Every value is escaped."""
+    """Fills the templates.
 
-    def __init__(self) -> None:
-        folder = files("filedropd.web") / "ui"
-        self._upload = Template((folder / "upload.html").read_text("utf-8"))
-        self._uploaded = Template((folder / "uploaded.html").read_text("utf-8"))
-        self._download = Template((folder / "download.html").read_text("utf-8"))
-        self._password = Template((folder / "password.html").read_text("utf-8"))
-        self._problem = Template((folder / "problem.html").read_text("utf-8"))
+    :param root: what stands before every path, where a proxy puts us below its own root.
+    :param api: the path under which drops live, from the root of the host.
+    """
 
-    def upload(self, rules: Rules) -> bytes:
+    def __init__(self, *, root: str = "", api: str = "/api/v1.0/file", loaded: Assets | None = None) -> None:
+        self._root = root
+        self._api = api
+        self._assets = assets.shipped() if loaded is None else loaded
+
+    def upload(self, language: Language, rules: Rules) -> bytes:
         """Return the form that leaves a file."""
-        return _filled(
-            self._upload,
-            max_size=size(rules.max_file_size),
-            expires=duration(rules.expires),
-            max_downloads=str(rules.max_downloads),
+        return self._filled(
+            "upload.html",
+            language,
+            script="upload.js",
+            dictionary=language.sections(*_UPLOAD_WORDS),
+            rules=rules,
+            size=language.size(rules.max_file_size),
+            spans=[(duration(each), language.span(each), each == rules.expires) for each in _spans(rules)],
+            kept=language.span(rules.expires),
         )
 
-    def uploaded(self, told: dict[str, object], name: str) -> bytes:
-        """Return the page with the link; ``told`` is what the JSON API would have answered."""
-        downloads = told["downloads"]
-        return _filled(
-            self._uploaded,
-            name=name,
-            url=str(told["url"]),
-            size=size(int(str(told["size"]))),
-            expires_at=str(told["expires_at"]),
-            downloads="once" if downloads == 1 else f"{downloads} times",
-            owner_token=str(told["owner_token"]),
+    def uploaded(self, language: Language, told: dict[str, Any], drop: Drop, code: str) -> bytes:
+        """Return the page with the link; ``told`` is what the JSON API would have answered, ``code`` the link as SVG."""
+        return self._filled(
+            "uploaded.html",
+            language,
+            told=told,
+            name=visible(drop.name),
+            size=language.size(drop.size),
+            until=language.moment(drop.expires_at),
+            code=Markup(code),  # noqa: S704 - our own, and of a link that is of our own making
         )
 
-    def download(self, drop: Drop, action: str, *, link: str, wrong_password: bool = False) -> bytes:
+    def download(
+        self, language: Language, drop: Drop, action: str, *, link: str, window: float, wrong_password: bool = False
+    ) -> bytes:
         """Return the page with the button that claims a drop. To show it claims nothing.
 
         :param action: where the form goes, the link's path.
         :param link: the whole link, for those who fetch it otherwise.
+        :param window: seconds for which a broken download waits for its recipient.
         :param wrong_password: one was given, and it was not the drop's.
         """
-        until = datetime.fromtimestamp(drop.expires_at, UTC)
-        kept = f"{until.day} {until:%B %Y, %H:%M} UTC"
         secret = drop.password is not None
-        return _filled(
-            self._download,
-            name=drop.name,
-            size=size(drop.size),
+        until = language.moment(drop.expires_at)
+        size = language.size(drop.size)
+        first = "again" if drop.delivered else "first"
+        return self._filled(
+            "download.html",
+            language,
+            script="download.js",
+            dictionary=language.sections(*_DOWNLOAD_WORDS),
+            name=visible(drop.name),
+            size=size,
+            octets=drop.size,
+            kind=language.say(f"kinds.{kinds.kind(drop.content_type)}"),
             type=drop.content_type,
-            moment=f"{until:%Y-%m-%dT%H:%M:%SZ}",
-            until=kept,
-            left=_left(drop),
-            summary=f"{size(drop.size)}, kept until {kept}",
+            moment=moment(drop.expires_at),
+            until=until,
+            left=language.say(f"download.left_{first}", count=max(drop.downloads - drop.delivered, 1)),
+            summary=language.say("download.summary", size=size, moment=until),
             action=action,
-            password=self._asked(wrong=wrong_password) if secret else _HTML(),
+            secret=secret,
+            wrong=wrong_password,
+            window=language.span(window),
             # With a name and no password curl asks for it: it stays out of the shell's history.
             command=f"curl -OJ {'-u me ' if secret else ''}{shlex.quote(link)}",
         )
 
-    def problem(self, code: int, words: str, detail: str, *, retry_after: int | None = None) -> bytes:
+    def problem(
+        self,
+        language: Language,
+        code: int,
+        words: str,
+        detail: str,
+        *,
+        reason: str | None = None,
+        retry_after: int | None = None,
+        again: str | None = None,
+    ) -> bytes:
         """Return what a person is shown in place of an error's JSON.
 
         :param words: what the error is called on the wire.
-        :param detail: what happened and what to do about it.
+        :param detail: what happened and what to do about it, for what the catalogue has no words for.
+        :param reason: why a drop is gone.
         :param retry_after: seconds after which it makes sense to ask again.
+        :param again: where to ask again.
         """
-        return _filled(
-            self._problem,
-            heading=HEADINGS.get(code, HEADINGS[500] if code >= 500 else words),
-            detail=detail if retry_after is None else f"{detail} Try again in {_wait(retry_after)}.",
-            code=str(code),
+        told = next((key for key in (f"problem.{code}.{reason}", f"problem.{code}.detail") if language.has(key)), None)
+        known = next((key for key in (f"problem.{code}", "problem.500") if language.has(key)), "problem.500")
+        heading = words if known == "problem.500" and code < 500 else language.say(f"{known}.heading")
+        return self._filled(
+            "problem.html",
+            language,
+            heading=heading,
+            detail=detail if told is None else language.say(told),
+            foreign=told is None and language.code != "en",
+            wait=None if retry_after is None else language.say("problem.wait", span=language.wait(retry_after)),
+            again=again,
+            code=code,
             words=words,
         )
 
-    def _asked(self, *, wrong: bool) -> _HTML:
-        """Return the part of a form that asks for a drop's password."""
-        note = "That is not the password. Try again." if wrong else "It is not in the link: ask whoever sent it to you."
-        return _HTML(_filled(self._password, invalid="true" if wrong else "false", note=note).decode("utf-8"))
+    def _filled(
+        self,
+        template: str,
+        language: Language,
+        *,
+        script: str | None = None,
+        dictionary: object = None,
+        **values: object,
+    ) -> bytes:
+        modules = [] if script is None else self._assets.modules(script)
+        page = _templates().get_template(template)
+        return page.render(
+            language=language,
+            say=language.say,
+            root=self._root,
+            api=self._root + self._api,
+            asset=lambda name: self._root + self._assets.path(name),
+            modules=modules,
+            dictionary=None if dictionary is None else _data(dictionary),
+            **values,
+        ).encode("utf-8", "replace")
 
 
-def size(octets: int) -> str:
-    """Return a number of bytes as people read it, exact where it is a whole number of units."""
-    for unit, name in _UNITS:
-        if octets >= unit:
-            return f"{octets / unit:.1f} {name}".replace(".0 ", " ")
-    return f"{octets} bytes"
+def visible(name: str) -> str:
+    """Return a file's name with a mark in place of what cannot be seen or would reorder the others."""
+    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(each) in _UNSEEN else each for each in name)
 
 
 def duration(seconds: float) -> str:
@@ -136,21 +189,24 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f}s"
 
 
-def _left(drop: Drop) -> str:
-    """Return how often a drop can still be downloaded."""
-    left = drop.downloads - drop.delivered
-    if left > 1:
-        return f"It can be downloaded {left} more times, and then it is gone."
-    return f"It can be downloaded once{' more' if drop.downloads > 1 else ''}, and then it is gone."
+def _spans(rules: Rules) -> list[float]:
+    """Return how long a file can be kept: what is usual, what goes without saying, and the longest."""
+    return sorted({each for each in (*SPANS, rules.expires, rules.max_expires) if each <= rules.max_expires})
 
 
-def _wait(seconds: int) -> str:
-    """Return a time to wait in whole units, and never too short."""
-    unit, name = next((each for each in _WAITS if seconds >= 2 * each[0]), _WAITS[-1])
-    count = max(-(-seconds // unit), 1)
-    return f"{count} {name}{'' if count == 1 else 's'}"
+def _data(value: object) -> Markup:
+    """Return a value as JSON that can stand in an HTML element for data: nothing in it ends the element."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return Markup(text.replace("<", "\\u003c"))  # noqa: S704 - nothing that begins a tag is left
 
 
-def _filled(template: Template, **values: str) -> bytes:
-    escaped = {name: value if isinstance(value, _HTML) else escape(value) for name, value in values.items()}
-    return template.substitute(escaped).encode("utf-8")
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=PackageLoader("filedropd.web", "ui/pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )

@@ -22,6 +22,7 @@ TABLE: Final[Mapping[type[errors.FiledropError], tuple[int, str]]] = {
     errors.MalformedRequest: (400, "Bad Request"),
     errors.BadRequest: (400, "Bad Request"),
     errors.Unauthorized: (401, "Unauthorized"),
+    errors.ForeignOrigin: (403, "Forbidden"),
     errors.NotFound: (404, "Not Found"),
     errors.MethodNotAllowed: (405, "Method not Allowed"),
     errors.RequestTimeout: (408, "Request Timeout"),

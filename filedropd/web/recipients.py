@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 from ipaddress import IPv6Address, IPv6Network, ip_address
 from typing import Final
-from urllib.parse import urlsplit
 
 from werkzeug.http import dump_cookie
 
@@ -32,8 +31,6 @@ AGENT_LENGTH: Final = 512
 # Programs that name text/html in Accept unasked, as a browser does, and have nobody to press a button:
 # wget2 (which is `wget` in some distributions), java.net.URL, Scrapy.
 _PROGRAMS: Final = re.compile(r"[Ww]get|Java/|Scrapy/")
-
-_PORTS: Final = {"http": 80, "https": 443}
 
 
 # -- which claim -----------------------------------------------------------------------------------
@@ -114,33 +111,3 @@ def wants_page(request: Request) -> bool:
 def reads_pages(request: Request) -> bool:
     """Tell whether a person is shown what is answered, and not a program that asks for pages out of habit."""
     return accepts(request, "text/html") and not _PROGRAMS.match(request.header("User-Agent") or "")
-
-
-def same_origin(request: Request, ours: str) -> bool:
-    """Tell whether a form comes from a page of ours, or from no page at all, as with ``curl``.
-
-    Browsers say so in Sec-Fetch-Site under https, and in Origin otherwise.  A page without a
-    referrer has the origin ``null``: those with forms must be served with one.
-
-    :param ours: a URL of ours, or what it begins with.
-    """
-    site = request.header("Sec-Fetch-Site")
-    if site is not None:
-        return site in {"same-origin", "none"}
-    origin = request.header("Origin")
-    if origin is None:
-        return True
-    theirs = _origin(origin)
-    return theirs is not None and theirs == _origin(ours)
-
-
-def _origin(url: str) -> tuple[str, str, int | None] | None:
-    """Return the scheme, host and port of a URL; ``None`` where it has none."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return None
-    if not parts.scheme or not parts.hostname:
-        return None
-    return parts.scheme, parts.hostname, _PORTS.get(parts.scheme) if port is None else port

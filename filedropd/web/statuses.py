@@ -1,4 +1,4 @@
-"""What became of a drop, for its owner: as JSON, and as Server-Sent Events."""
+"""What became of a drop, for its owner, as JSON and as Server-Sent Events; and of a claim, for its recipient."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ from contextlib import aclosing
 from typing import Final
 
 from filedropd import spans
+from filedropd.claims.asking import Recipient
 from filedropd.claims.ledger import Ledger
 from filedropd.drops import Drops
 from filedropd.errors import ClientGone
 from filedropd.http.request import Request
-from filedropd.model import Claim, DropState, Event
+from filedropd.model import Claim, ClaimState, DropState, Event
 from filedropd.standing import Standing
 from filedropd.tokens import Token
-from filedropd.web import fields
-from filedropd.web.answers import JSON, answer, as_json, hexadecimal, moment
+from filedropd.web import fields, recipients
+from filedropd.web.answers import JSON, SVG, answer, as_json, hexadecimal, moment
+from filedropd.web.codes import square
 from filedropd.web.links import Links
 
 EVENT_STREAM: Final = "text/event-stream"
 
 
 class Statuses:
-    """Answers an owner."""
+    """Answers an owner, and a recipient."""
 
     def __init__(self, drops: Drops, links: Links) -> None:
         self._drops = drops
@@ -36,6 +38,20 @@ class Statuses:
         else:
             standing = await self._drops.status(link, owner)
             answer(request, 200, JSON, as_json(told(link, standing)))
+
+    async def claim(self, request: Request, id: str) -> None:  # noqa: A002 - the route's own word
+        """``GET {api}/file/<id>/claim``: what became of the claim whose token is shown, for its recipient's page."""
+        recipient = Recipient(link=self._links.token(request, id), token=recipients.claim_token(request))
+        claim, ledger = await self._drops.progress(recipient)
+        answer(request, 200, JSON, as_json(of_claim(claim, ledger)))
+
+    async def code(self, request: Request, id: str) -> None:  # noqa: A002 - the route's own word
+        """``GET {api}/file/<id>/code``: the link as a QR code, for its owner: of nothing else is one made."""
+        link = self._links.token(request, id)
+        await self._drops.status(link, fields.owner_token(request))
+        url = self._links.url(request, link)
+        request.setHeader("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+        answer(request, 200, SVG, square(url, url).encode("utf-8"))
 
     async def _stream(self, request: Request, link: Token, owner: Token | None) -> None:
         """Send the status as an event, and again whenever it changes; end when the drop is finished."""
@@ -100,6 +116,20 @@ def _claim(claim: Claim, ledger: Ledger) -> dict[str, object]:
         "transfers": len(running),
         "handed_out": min(size, spans.size(handed)),
         "acknowledged": min(size, spans.size(spans.union(claim.confirmed, *arrived))),
+    }
+
+
+def of_claim(claim: Claim, ledger: Ledger) -> dict[str, object]:
+    """Return what a recipient is told of his claim, and of the drop as far as it concerns him."""
+    kept = claim.state is ClaimState.PRESUMED or (claim.state.live and not ledger.running(claim))
+    gone = ledger.drop.state is not DropState.AVAILABLE
+    own = _claim(claim, ledger)
+    del own["number"]  # others are none of his business
+    return own | {
+        "until": moment(claim.until) if kept else None,
+        "size": ledger.drop.size,
+        "gone": gone,
+        "reason": ledger.drop.reason.value if gone and ledger.drop.reason is not None else None,
     }
 
 

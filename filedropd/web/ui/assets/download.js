@@ -1,0 +1,120 @@
+/** The page of a link: what becomes of the download that its button began. */
+
+import { tell, title } from "./voice.js";
+import { apart, date, percent, say, time } from "./words.js";
+
+/** Milliseconds between two questions: at first, and when it takes long. */
+const FIRST = 700;
+const OFTEN = 1000;
+const SELDOM = 4000;
+/** How often a claim may not be there before it is given up: it was released, or the browser asked nothing. */
+const PATIENCE = 20;
+
+const form = document.getElementById("take");
+const heading = document.getElementById("heading");
+const bar = document.getElementById("bar");
+const lead = document.getElementById("left");
+const name = document.getElementById("name").textContent;
+/** Which press of the button is asked for; an earlier one is not asked for any more. */
+let asking = 0;
+/** What the page shows, "" before anything is known. */
+let stage = "";
+
+form.addEventListener("submit", () => {
+  // The form goes its own way. Its answer is a download, and this page stays; or another page, and this one is over.
+  asking += 1;
+  setTimeout(ask, FIRST, asking, 0, 0);
+});
+
+/** Ask what became of the claim, until it has come to an end. The browser shows its token by itself. */
+async function ask(turn, times, missing) {
+  if (turn !== asking) {
+    return;
+  }
+  let over = false;
+  try {
+    const response = await fetch(form.dataset.claim, { cache: "no-store", referrerPolicy: "no-referrer" });
+    if (response.ok) {
+      missing = 0;
+      over = show(await response.json());
+    } else if ((missing += 1) >= PATIENCE) {
+      return;
+    }
+  } catch {
+    // The server is away for a moment, and the download with it: what it says then tells.
+    if (stage !== "") {
+      put("away", "calm", say("fetching.away"), say("fetching.away_note"));
+    }
+  }
+  if (!over) {
+    setTimeout(ask, times < 60 ? OFTEN : SELDOM, turn, times + 1, missing);
+  }
+}
+
+/** Show where a claim stands; tells whether it has come to an end. */
+function show(claim) {
+  const part = claim.size === 0 ? 1 : claim.acknowledged / claim.size;
+  const whole = claim.acknowledged >= claim.size;
+  if (claim.state === "delivered" || (claim.state === "presumed" && whole)) {
+    const more = say(claim.gone ? "fetching.have_gone" : "fetching.have_more");
+    const arrived = say("fetching.have_note", { name: apart(name), time: time(claim.ended_at) });
+    return put("have", "good", say("fetching.have"), `${arrived} ${more}`, { end: true });
+  }
+  if (claim.gone && claim.reason === "revoked") {
+    return put("over", "bad", say("fetching.revoked"), "", { end: true });
+  }
+  if (claim.transfers > 0) {
+    const headline = part >= 1 ? say("fetching.ending") : say("fetching.running", { percent: percent(part) });
+    return put("running", "live", headline, say("fetching.running_note"), { part });
+  }
+  if (claim.state === "presumed") {
+    return put("unsure", "bad", say("fetching.unsure"), say("fetching.unsure_note"), { again: true });
+  }
+  if (claim.state === "suspended" && claim.handed_out > 0) {
+    const words = say("fetching.broken_note", { time: time(claim.until) });
+    return put("broken", "bad", say("fetching.broken"), words, { again: true });
+  }
+  if (claim.state === "lapsed") {
+    return put("over", "bad", say("fetching.over"), say("fetching.over_note"), { end: true });
+  }
+  return put("preparing", "live", say("fetching.preparing"), "", { part: 0 });
+}
+
+/** Put it on the page. What it was before, and is no more, is taken away. */
+function put(now, mood, headline, words, { part = null, again = false, end = false } = {}) {
+  document.body.dataset.mood = mood;
+  heading.textContent = headline;
+  lead.textContent = words;
+  bar.hidden = part === null;
+  if (part !== null) {
+    bar.value = part;
+  }
+  title(now === "running" ? percent(part) : null);
+  document.getElementById("terminal").hidden = true;
+  document.getElementById("resume-note").hidden = true;
+  form.hidden = !again;
+  if (again) {
+    offerAgain();
+  }
+  if (end) {
+    document.getElementById("kept").hidden = true;
+  }
+  if (now !== stage) {
+    stage = now;
+    tell(`${headline}. ${words}`);
+    if (end) {
+      heading.focus();
+    }
+  }
+  return end;
+}
+
+/** Who has the claim needs no password any more. */
+function offerAgain() {
+  document.getElementById("secret")?.remove();
+  document.getElementById("submit").textContent = say("fetching.again");
+}
+
+for (const each of document.querySelectorAll("time")) {
+  each.textContent = date(each.dateTime);
+}

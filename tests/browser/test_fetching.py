@@ -1,0 +1,98 @@
+"""What the page of a link says once its button was pressed: how far the download is, and what became of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Final
+from urllib.parse import urlsplit
+
+from playwright.sync_api import expect
+
+from tests.browser.case import BrowserCase
+from tests.browser.recipient import Recipient, content
+from tests.browser.road import Road, Way
+from tests.browser.visitor import ANOTHER_AGENT
+from tests.test_daemon import left, request
+
+MIB: Final = 2**20
+
+
+class FetchingTests(BrowserCase):
+    """Somebody presses the button, and goes on looking at the page."""
+
+    def comes(self, sent: bytes, **terms: str) -> tuple[Recipient, Road, dict[str, str]]:
+        """Return somebody before the page of a file, the road they came on, and what its sender was told."""
+        road, told = self.road(), left(self.daemon, sent, **terms)
+        return Recipient(self.visitor(), road.url(urlsplit(told["url"]).path)), road, told
+
+    def test_have(self):
+        """When the file is theirs the page says so, and that it is gone here."""
+        recipient, _, told = self.comes(b"content")
+        self.assertEqual(recipient.fetches(), b"content")
+        recipient.sees("You have it")
+        self.assertIn("deleted", recipient.reads)
+        self.assertEqual(request("GET", told["url"]).status_code, 410)
+
+    def test_more(self):
+        """Where others may still have it the page says that instead."""
+        recipient, _, told = self.comes(b"content", downloads="2")
+        self.assertEqual(recipient.fetches(), b"content")
+        recipient.sees("You have it")
+        self.assertIn("others", recipient.reads)
+        self.assertEqual(request("GET", told["url"], headers={"User-Agent": ANOTHER_AGENT}).content, b"content")
+
+    def test_running(self):
+        """While it is on its way the page says how far it is, and so does its title."""
+        sent = os.urandom(12 * MIB)
+        recipient, road, _ = self.comes(sent)
+        road.hold(Way.DOWN, 4 * MIB)
+        download = recipient.begins()
+        recipient.sees(re.compile(r"[1-9]\d?\s?%"))
+        expect(recipient.page).to_have_title(re.compile(r"[1-9]\d?\s?%"))
+        road.release(Way.DOWN)
+        self.assertEqual(content(download), sent)
+        recipient.sees("You have it")
+        expect(recipient.page).not_to_have_title(re.compile("%"))
+
+    def test_broken(self):
+        """When the connection breaks the page says what to do, and what it says gets the file."""
+        sent = os.urandom(15 * MIB)  # more than the kernels hold: the daemon knows that some of it never left
+        recipient, road, _ = self.comes(sent, password="s3cret")
+        recipient.password.fill("s3cret")
+        road.hold(Way.DOWN, MIB)
+        download = recipient.begins()
+        road.bar()
+        self.assertIsNotNone(download.failure(), "the browser has given up by itself")
+        road.release(Way.DOWN)
+        road.open()
+        recipient.sees("broke off")
+        self.assertIn("Nothing is lost", recipient.reads)
+        self.assertEqual(recipient.password.count(), 0, "who has begun is not asked again")
+        self.assertEqual(recipient.fetches(), sent)
+        recipient.sees("You have it")
+
+    def test_by_itself(self):
+        """A connection that breaks once costs nobody a click: the browser goes on where it was, and that is one copy."""
+        sent = os.urandom(15 * MIB)
+        recipient, road, told = self.comes(sent)
+        road.hold(Way.DOWN, MIB)
+        download = recipient.begins()
+        road.cut()
+        road.release(Way.DOWN)
+        self.assertEqual(content(download), sent)
+        answer = request("GET", told["url"], headers={"User-Agent": ANOTHER_AGENT})
+        self.assertEqual((answer.status_code, answer.json()["reason"]), (410, "delivered"))
+        owner = {"Authorization": f"Bearer {told['owner_token']}"}
+        events = [each["event"] for each in request("GET", f"{told['url']}/status", headers=owner).json()["events"]]
+        self.assertEqual((events.count("resumed"), events.count("delivered")), (1, 1))
+
+    def test_revoked(self):
+        """When its sender takes it back meanwhile the page says that."""
+        recipient, road, told = self.comes(os.urandom(15 * MIB))
+        road.hold(Way.DOWN, MIB)
+        download = recipient.begins()
+        request("DELETE", told["url"], headers={"Authorization": f"Bearer {told['owner_token']}"})
+        road.release(Way.DOWN)
+        self.assertIsNotNone(download.failure())
+        recipient.sees("sender has taken the file back")
