@@ -156,10 +156,10 @@ class UploadTests(TransferTestCase):
 
     async def test_changing(self):
         """A file that shrinks while it is sent is not taken for whole."""
-        path = self.file(bytes(8 * MIB))
+        path = self.file(bytes(30 * MIB))
 
         def cut(progress: Progress) -> None:
-            os.truncate(path, 4 * MIB)
+            os.truncate(path, 12 * MIB)
 
         with self.assertRaisesRegex(NotReadable, "shrank"):
             await upload(path, self.server, progress=cut)
