@@ -279,12 +279,13 @@ class Channel(Protocol):
         """Answer what is hot; tells whether it was."""
         if not head.persistent or head.version != b"HTTP/1.1" or self._last or self._eof:
             return False
-        prepared = self.http.hot(head)
+        http = self.http
+        prepared = http.hot(head)
         if prepared is None:
             return False
         self._output.write_now(prepared.head if head.method == b"HEAD" else prepared.head + prepared.body)
-        self._deadline.set(self.http.timeouts.idle, self._head_late)
-        self.http.answered_at_once(prepared.code)
+        self._deadline.set(http.timeouts.idle, self._head_late)
+        http.answered_at_once(prepared.code)
         return True
 
     def _read_body(self, arrival: Arrival, data: bytes) -> bytes:
