@@ -8,16 +8,20 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from threading import Timer
+from typing import Any, Final
 from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.browser.chromium import NEEDS_CHROMIUM
+from tests.browser.chromium import NEEDS_CHROMIUM, kill
 from tests.browser.road import Road
 from tests.browser.stage import FAST_PASSWORDS, Stage
 from tests.browser.visitor import Visitor
 from tests.daemon import Daemon
+
+#: Seconds after which a test is ended, and its browser with it: a page's script may never come back.
+LONGEST: Final = 120.0
 
 
 @functools.cache
@@ -71,6 +75,8 @@ class BrowserCase(SynchronousTestCase):
 
     def _witnessed(self, test: Callable[[], None]) -> None:
         """Run a test; where it fails, say what was to be seen."""
+        watch = Timer(LONGEST, kill)
+        watch.start()
         try:
             test()
             self._check()
@@ -83,6 +89,8 @@ class BrowserCase(SynchronousTestCase):
             ]
             told = "\n\n".join([str(broken) or repr(broken), *evidence])
             raise self.failureException(told).with_traceback(broken.__traceback__) from None
+        finally:
+            watch.cancel()
 
     def _check(self) -> None:
         for visitor in self.stage.visitors:

@@ -52,7 +52,7 @@ class Sender:
 
     def option(self, name: str) -> Locator:
         """Return the field of an option: ``password``, ``expires`` or ``downloads``."""
-        return self.page.get_by_label(said(f"options.{name}"))
+        return self.page.get_by_label(re.compile(f"^({said(f'options.{name}').pattern})$"))
 
     def says(self, text: str | re.Pattern[str]) -> None:
         """Wait until the page says something."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Download, expect
+from playwright.sync_api import Download, FilePayload, expect
 
 from tests.browser.giving import Given, drop
 from tests.browser.recipient import Recipient
@@ -44,6 +44,17 @@ def sending(stage: Stage, visitor: Visitor) -> None:
     expect(visitor.page).to_have_title(re.compile(r"[1-9]\d?\s?%"))
 
 
+def uploaded(stage: Stage, visitor: Visitor) -> None:
+    """What the plain form is answered with. Scripts are kept away, not off: axe-core is one."""
+    visitor.page.route("**/*.js", lambda route: route.abort())
+    visitor.page.goto(stage.daemon.url("/"))
+    file = FilePayload(name="report.pdf", mimeType="application/pdf", buffer=bytes(300_000))
+    visitor.page.get_by_label(said("upload.choose")).set_input_files(file)
+    visitor.page.locator("form").evaluate("form => form.requestSubmit()")
+    visitor.page.get_by_role("heading", name=said("uploaded.heading")).wait_for()
+    visitor.page.unroute("**/*.js")
+
+
 def too_large(stage: Stage, visitor: Visitor) -> None:
     """A file that is refused."""
     sender = Sender(visitor, stage.daemon.url("/"))
@@ -62,7 +73,8 @@ def drops(stage: Stage, visitor: Visitor) -> None:
     """The list of what somebody has left: delivered, previewed, opened, and not looked at yet."""
     sender = Sender(visitor, stage.daemon.url("/"))
     names = ("notes.txt", "holidays.jpg", "a very long name that says all that there is to say about it.xlsx", "cv.pdf")
-    drop(visitor.page, *[Given(name, size=200_000) for name in names])
+    sizes = (14_000, 3_600_000, 96_000, 410_000)
+    drop(visitor.page, *[Given(name, size=size) for name, size in zip(names, sizes, strict=True)])
     links = [sender.left(name).link for name in names]
     request("GET", links[0])
     request("GET", links[1], headers={"User-Agent": "Slackbot-LinkExpanding 1.0 (+https://api.slack.com/robots)"})
@@ -172,6 +184,7 @@ SIGHTS: Final[Mapping[str, Sight]] = {
     "upload": upload,
     "options": options,
     "sending": sending,
+    "uploaded": uploaded,
     "too-large": too_large,
     "link": link,
     "drops": drops,

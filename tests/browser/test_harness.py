@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from threading import Thread
+from threading import Thread, Timer
 
 import requests
+from playwright.sync_api import Error
 
 from tests.browser.axe import findings
 from tests.browser.case import BrowserCase
+from tests.browser.chromium import kill
 from tests.browser.road import Way
 from tests.daemon import PATIENCE, eventually
 
@@ -64,6 +66,14 @@ class WitnessTests(BrowserCase):
         self.assertIn("heading", told)
         self.assertIn(str(picture), told)
         self.assertTrue(picture.read_bytes().startswith(b"\x89PNG"))
+
+    def test_hangs(self):
+        """A page whose script never comes back ends with its browser, and the next test has another."""
+        page = self.visitor().page
+        Timer(1, kill).start()
+        with self.assertRaises(Error):
+            page.evaluate("new Promise(() => {})")
+        self.visitor().page.goto(self.daemon.url("/"))
 
     @staticmethod
     def turned(visitor) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from filedropd.http.disposition import safe_name
 from tests.browser.case import BrowserCase
@@ -57,14 +57,14 @@ class HostileUploadTests(SenderCase):
 
     def test_upload_page(self):
         """On the list a name is text, before and after a reload."""
-        for name in NAMES:
-            sender = self.sender()
-            drop(sender.page, Given(name, "content"))
-            sender.page.get_by_role("textbox").first.wait_for()
-            self.assert_inert(sender.page)
-            sender.page.reload()
-            sender.page.get_by_role("textbox").first.wait_for()
-            self.assert_inert(sender.page)
+        sender = self.sender()
+        drop(sender.page, *[Given(name, "content") for name in NAMES])
+        links = sender.page.get_by_role("textbox")
+        expect(links).to_have_count(len(NAMES))
+        self.assert_inert(sender.page)
+        sender.page.reload()
+        expect(links).to_have_count(len(NAMES))
+        self.assert_inert(sender.page)
 
     def test_turned(self):
         """A name that turns its letters around is shown in the order in which they are."""

@@ -6,6 +6,7 @@ import os
 from typing import Final
 
 from tests.browser.case import BrowserCase
+from tests.browser.qr import decoded
 from tests.test_daemon import LINK, request
 
 MIB: Final = 2**20
@@ -40,11 +41,19 @@ class PlainFormTests(BrowserCase):
         self.assertEqual(answers[0].content, content)
         self.assertEqual(answers[0].headers["Content-Type"], "image/jpeg")
 
+    def test_link(self):
+        """On the page with the link a phone reads the QR code."""
+        self.pick("a.txt", b"content")
+        link = self.sends()
+        for scheme in ("light", "dark"):
+            self.page.emulate_media(color_scheme=scheme)
+            self.assertEqual(decoded(self.page.get_by_role("img", name="QR code of the link").screenshot()), [link])
+
     def test_options(self):
         """Password, expiry and number of downloads count."""
         self.pick("a.txt", b"secret")
         self.page.get_by_text("Options", exact=True).click()
-        self.page.get_by_label("Password").fill("s3cret")
+        self.page.get_by_label("Password", exact=True).fill("s3cret")
         self.page.get_by_label("Keep it for").select_option("1 hour")
         self.page.get_by_label("Downloads").fill("2")
         link = self.sends()

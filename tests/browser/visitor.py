@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.sync_api import ConsoleMessage, Error, Page, Request, Response, ViewportSize
+from playwright.sync_api import ConsoleMessage, Error, Page, Request, Response, ViewportSize, expect
 
 from tests.browser.chromium import chromium
 from tests.daemon import PATIENCE
@@ -24,6 +25,8 @@ _TELL_OF_VIOLATIONS: Final = """
 """
 _REFUSED: Final = re.compile(r"^Refused |Content Security Policy|Content-Security-Policy|Permissions-Policy")
 _BEARER: Final = re.compile(r"^Bearer (\S+)$", re.IGNORECASE)
+
+expect.set_options(timeout=PATIENCE * 1000)
 
 
 class Visitor:
@@ -74,7 +77,8 @@ class Visitor:
 
     def close(self) -> None:
         """Close the browser window, and forget cookies and storage."""
-        self.context.close()
+        with suppress(Error):  # the browser has crashed, and them with it
+            self.context.close()
 
     def another_page(self) -> Page:
         """Open another tab, and look at that from now on."""
