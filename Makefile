@@ -1,16 +1,18 @@
 # make serve   run the daemon on 127.0.0.1:8002 (make serve ARGS="--max-file-size 1GiB" for options)
 # make stack   PostgreSQL, Redis, nginx and two daemons on loopback, to try (make stack ARGS="--port 8081")
 # make test    lint, types, import rules and all tests
+# make man     build its manual page, docs/filedrop.1, from its --help
 # make conformance URL=http://127.0.0.1:8080   hold a one-time file drop to the cases of docs/exactly-once.md
 #              (without URL: a filedropd of its own; ADAPTER= says how a file is left there)
 # make screenshots   take a picture of each page into ./screenshots (ARGS=--readme: those of the README, anew)
 # make bench   compare with nginx, copyparty and others, within ten minutes (make bench ROW=download ARGS="--runs 3")
+# make bench-client   compare filedrop with curl (make bench-client ARGS="--size 1GiB")
 #
 # Both make .venv first. They need Python 3.11 or 3.12, make and git.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help serve stack test lint types imports trial conformance screenshots bench format clean
+.PHONY: help serve stack test lint types imports trial man conformance screenshots bench bench-client format clean
 
 SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 PYTHON ?= $(shell for python in python3 python3.12 python3.11; do \
@@ -50,6 +52,9 @@ imports: .venv/installed-test
 trial: .venv/installed-test
 	$(BIN)/trial $(TESTS)
 
+man: .venv/installed-test
+	$(BIN)/python -m filedropd.client.manual > docs/filedrop.1
+
 conformance: .venv/installed-test
 	$(BIN)/python -m tests.conformance $(if $(URL),--url $(URL)) $(if $(ADAPTER),--adapter $(ADAPTER)) $(ARGS)
 
@@ -58,6 +63,9 @@ screenshots: .venv/installed-test
 
 bench: .venv/installed-bench
 	$(BIN)/python -m bench.compare $(if $(ROW),--rows $(ROW)) $(ARGS)
+
+bench-client: .venv/installed-test
+	$(BIN)/python -m bench.client $(ARGS)
 
 format: .venv/installed-test
 	$(BIN)/ruff check --fix

@@ -23,6 +23,7 @@ setup(
         "twisted[tls]>=26.10,<27",
         "klein>=24.8",
         "httptools>=0.9,<0.10",
+        "http-sf>=1.5,<2",
         "multipart>=2.0,<3",
         "werkzeug>=3.1,<4",
         "attrs>=25.1",
@@ -36,8 +37,18 @@ setup(
         "txpostgres>=1.7,<1.8",
         "txredisapi>=1.6,<1.7",
         "zope.interface>=7",
+        # `filedrop` and `filedropd.client`.
+        "hyperlink>=21",
+        "idna>=3.7",
+        "pyperclip>=1.11",
+        "rich>=14",
+        "treq>=25.5",
+        "zipstream-ng>=1.9,<2",
     ],
-    entry_points={"console_scripts": ["filedropd-admin = filedropd.admin:main"]},
+    data_files=[("share/man/man1", ["docs/filedrop.1"])],
+    entry_points={
+        "console_scripts": ["filedrop = filedropd.client.command:main", "filedropd-admin = filedropd.admin:main"]
+    },
     extras_require={
         # What `make bench` compares with, where it can be had.
         "bench": ["copyparty>=1.20,<2", "uploadserver>=6,<7"],

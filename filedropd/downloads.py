@@ -125,7 +125,7 @@ class Downloads:
 
         :raises Locked: it is not known soon.
         """
-        sending = self._transfers.deciding(key)
+        sending = self._transfers.deciding(key, self._now())
         if sending is not None and not await ended(sending, Met(), self._clock, SETTLING):
             raise Locked(IN_FLIGHT_RETRY)
 
@@ -200,7 +200,7 @@ class Downloads:
         if transfer is None:
             raise RuntimeError("bytes were asked for")
         reserve = partial(self._reserve, key, transfer.id)
-        sending = Sending(transfer, exchange, reserve, given.drop.blob, last=given.drop.free < 1)
+        sending = Sending(transfer, exchange, reserve, given.drop.blob, deciding_until=_deciding_until(given.drop))
         self._transfers.add(key, sending)
         try:
             outcome = await self._handed_over(given.drop, first, length, sending, begin)
@@ -358,6 +358,11 @@ def _whole(
     if not isinstance(verdict, Granted):
         raise _LookFirst
     return after, _Given(verdict, after.drop)
+
+
+def _deciding_until(drop: Drop) -> float:
+    """Return until when one transfer decides what others are told; see :class:`~filedropd.transfers.Sending`."""
+    return 0.0 if drop.free > 0 or drop.password is not None else drop.expires_at
 
 
 def _met(verdict: Verdict) -> Met:

@@ -10,7 +10,7 @@ What changes state is shielded: a client that leaves ends its own waiting, not o
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from typing import TYPE_CHECKING
 
 import attrs
@@ -22,6 +22,7 @@ from filedropd.claims.elapsing import revoked
 from filedropd.claims.ledger import Ledger
 from filedropd.claims.policy import Policy
 from filedropd.deferreds import Gathering, shielded
+from filedropd.digests import Aside, Summing
 from filedropd.downloads import Downloads, Visit
 from filedropd.errors import Gone, NotFound, OwnerRequired, PasswordRequired, Unavailable
 from filedropd.finding import Finding
@@ -66,6 +67,7 @@ class Drops:
 
     :param clock: for waiting.
     :param now: the time on the wall, in seconds since the epoch.
+    :param aside: for what takes long to hash.
     :param daemon: the name of this daemon, where several may run on the same records.
     """
 
@@ -90,6 +92,7 @@ class Drops:
         clock: IReactorTime,
         now: Callable[[], float],
         randomness: Randomness,
+        aside: Aside,
         daemon: str = "",
     ) -> None:
         self.rules = rules
@@ -103,6 +106,7 @@ class Drops:
         self._metrics = metrics
         self._now = now
         self._randomness = randomness
+        self._aside = aside
         self._work = Gathering()
         self._finding = Finding(records, cache, now)
         self._recording = Recording(ledgers, clock)
@@ -136,9 +140,17 @@ class Drops:
 
         :param expected: bytes that will come at most, where that is known.
         """
-        return Upload(self._blobs, self.rules.max_file_size, self._prepare, self._commit, expected)
+        return Upload(
+            self._blobs, self.rules.max_file_size, self._prepare, self._commit, aside=self._aside, expected=expected
+        )
 
-    async def _prepare(self, incoming: IIncomingBlob, name: str, content_type: str, terms: Terms) -> Receipt:
+    def summing(self, algorithms: Iterable[str]) -> Summing:
+        """Begin to work out the digests of something else that comes with an upload."""
+        return Summing(algorithms, self._aside)
+
+    async def _prepare(
+        self, incoming: IIncomingBlob, name: str, content_type: str, terms: Terms, sha256: bytes | None
+    ) -> Receipt:
         password = None if terms.password is None else await self._passwords.hash(terms.password)
         now = self._now()
         link, owner = Token.mint(self._randomness), Token.mint(self._randomness)
@@ -149,6 +161,7 @@ class Drops:
             name=name,
             content_type=content_type,
             size=incoming.size,
+            sha256=sha256,
             password=password,
             downloads=terms.downloads,
             created_at=now,

@@ -95,6 +95,16 @@ class BadRequest(FiledropError):
     default = "The request could not be understood."
 
 
+class DigestMismatch(BadRequest):
+    """The bytes that came are not those that their sender described (RFC 9530)."""
+
+    def __init__(self, source: str, algorithm: str) -> None:
+        super().__init__(
+            f"What came is not what {source} describes: it has another {algorithm}. "
+            "Nothing of it was kept. Send it again, or say what it is."
+        )
+
+
 class LengthRequired(FiledropError):
     """An upload by POST that says neither how long it is nor that it is chunked."""
 

@@ -101,6 +101,7 @@ class Drop:
     :ivar name: the file name its sender gave, made safe to save under.
     :ivar content_type: a valid media type.
     :ivar size: in bytes.
+    :ivar sha256: of its bytes (32 bytes), or ``None`` where that is not known.
     :ivar password: an argon2id hash in PHC form, or ``None``.
     :ivar downloads: how many complete copies may be handed out, ever.
     :ivar delivered: how many were.
@@ -121,6 +122,7 @@ class Drop:
     name: str
     content_type: str
     size: int
+    sha256: bytes | None = None
     password: str | None = attrs.field(default=None, repr=False)
     downloads: int = 1
     delivered: int = 0

@@ -43,6 +43,8 @@ RECORDS_RETRY: Final = 5.0
 TAKEN: Final = 15.0
 _DOUBLINGS: Final = 12
 _BATCH: Final = 100
+#: Of these, how many are dealt with at once: others ask the stores, too, and do not want to wait behind all of them.
+_AT_ONCE: Final = 25
 
 
 class Reaper:
@@ -164,13 +166,15 @@ class Reaper:
         return bool(self._taken)
 
     async def _reap_taken(self) -> None:
-        """Deal with what was taken, all at once: the stores put together what comes together.
+        """Deal with what was taken, many at once: the stores put together what comes together.
 
         :raises Exception: one could not be dealt with; it is still taken.
         """
-        failures = await together([self._reap_one(drop) for drop in self._taken.values()])
-        if failures:
-            raise failures[0]
+        drops = list(self._taken.values())
+        for first in range(0, len(drops), _AT_ONCE):
+            failures = await together([self._reap_one(drop) for drop in drops[first : first + _AT_ONCE]])
+            if failures:
+                raise failures[0]
 
     async def _reap_one(self, drop: Drop) -> None:
         await self._reap(drop)

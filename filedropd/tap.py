@@ -11,6 +11,7 @@ import platform
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -55,6 +56,7 @@ from filedropd.process import CANNOT_START, NOT_IN_ORDER, Process
 from filedropd.reaper import Reaper
 from filedropd.records.postgres import PostgresRecords
 from filedropd.records.sqlite import SQLiteRecords
+from filedropd.threads import Threads
 from filedropd.tokens import random_name
 from filedropd.transfers import Transfers
 from filedropd.watching import Watches
@@ -71,6 +73,8 @@ __all__ = ["Daemon", "Options", "makeService"]
 STOPPING: Final = 30.0
 #: Seconds that it may take from a second signal on.
 AT_ONCE: Final = 2.0
+#: Threads that hash what is uploaded. One is faster than anything comes in, but for SHA-512.
+HASHING: Final = 2
 
 #: Connections that operators may have at once.
 _ADMIN_CONNECTIONS: Final = 64
@@ -116,6 +120,7 @@ class Daemon(Service):
             Argon2id(memory=config.password_memory, time=config.password_time),
             parallel=config.password_parallel,
         )
+        self._hashing = Threads(reactor, HASHING, "digests")
         policy = Policy(window=config.resume_window, max_attempts=config.max_attempts)
         self._metrics = metrics = Metrics()
         self._transfers = transfers = Transfers()
@@ -161,6 +166,7 @@ class Daemon(Service):
             clock=reactor,
             now=time.time,
             randomness=secrets.token_bytes,
+            aside=self._hashing.run,
         )
         self._http, self._admin = self._make_http()
         self._watch_gauges()
@@ -183,7 +189,8 @@ class Daemon(Service):
             forwarding=forwarding,
             metrics_here=not config.admin_listen,
         )
-        access = AccessLog(self._reactor.seconds, forwarding, self._reactor.callLater)
+        counted = partial(self._metrics.answered_at_once, f"{config.api_prefix}/file/<id>")
+        access = AccessLog(self._reactor.seconds, forwarding, self._reactor.callLater, counted)
         hot = Hot(config.api_prefix, self._own_cache, time.time)
         return (
             self._factory(api.resource(), access, connections_within(config.max_connections), hot.answer),
@@ -198,7 +205,6 @@ class Daemon(Service):
         hot: Callable[[Head], Prepared | None] = lambda _: None,
     ) -> HTTPFactory:
         config, metrics = self._config, self._metrics
-        link = f"{config.api_prefix}/file/<id>"
 
         def answered(request: Request) -> None:
             access.answered(request)
@@ -208,10 +214,6 @@ class Daemon(Service):
         def refused(connection: Connection, code: int) -> None:
             access.refused(connection, code)
             metrics.refused(code)
-
-        def answered_at_once(code: int) -> None:
-            access.answered_at_once(code)
-            metrics.answered(link, code, 0.0)
 
         return HTTPFactory(
             resource,
@@ -223,7 +225,7 @@ class Daemon(Service):
             hot=hot,
             zero_copy=config.zero_copy,
             answered=answered,
-            answered_at_once=answered_at_once,
+            answered_at_once=access.answered_at_once,
             refused=refused,
         )
 
@@ -309,6 +311,9 @@ class Daemon(Service):
         if isinstance(self._delivery, AccelDelivery):
             await self._delivery.close()
 
+    async def _stop_hashing(self) -> None:
+        self._hashing.stop()  # what is being hashed is a piece of an upload, and ends within milliseconds
+
     async def _listen(self) -> None:
         self._passwords.start()
         for description in self._config.listen:
@@ -374,6 +379,7 @@ class Daemon(Service):
             ("the lease", self._leases.stop),
             ("the reaper", self._reaper.stop),
             ("the passwords", self._passwords.stop),
+            ("the digests", self._stop_hashing),
             ("the cache", self._cache.close),
             ("the blobs", self._blobs.close_store),
             ("the records", self._records.close),

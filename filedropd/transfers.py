@@ -25,7 +25,8 @@ class Sending:
     :param reserve: reserves the next stride, or all that is left, durably; returns ``None`` where the transfer must
         be aborted.
     :param blob: the name of the blob whose bytes it sends; without it, nobody else can send them.
-    :param last: no copy was free when it began: what becomes of it decides what anybody else is told.
+    :param deciding_until: until then, in seconds since the epoch, what becomes of it decides what whoever asks for the
+        drop is told: no copy is free, no password is asked for, and its time is not over.
     :ivar awaited: all was sent or it broke off, and what became of it is about to be known and written down.
     :ivar put_off: it is known, and cannot be written down before the records are back.
     :ivar handed_over: somebody else sends it, and will tell when he is done.
@@ -39,9 +40,9 @@ class Sending:
         reserve: Callable[[bool], Coroutine[Any, Any, Transfer | None]],
         blob: str = "",
         *,
-        last: bool = False,
+        deciding_until: float = 0.0,
     ) -> None:
-        self.last = last
+        self.deciding_until = deciding_until
         self.id = transfer.id
         self.claim = transfer.claim
         self.blob = blob
@@ -223,13 +224,14 @@ class Transfers:
         """Return those of a drop, in the order in which they began."""
         return list(self._of.get(key, {}).values())
 
-    def deciding(self, key: bytes) -> Sending | None:
+    def deciding(self, key: bytes, now: float) -> Sending | None:
         """Return the one whose end, soon to be known, decides what whoever asks for the drop now is told."""
         sendings = self._of.get(key)
         if sendings is None or len(sendings) > 1:
             return None
         (sending,) = sendings.values()
-        return sending if sending.last and sending.awaited and not sending.put_off else None
+        soon = sending.awaited and not (sending.put_off or sending.handed_over)
+        return sending if soon and now < sending.deciding_until else None
 
     def progress(self, key: bytes) -> Mapping[str, Progress]:
         """Return how far those of a drop are, by their ids."""

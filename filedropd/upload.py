@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 import attrs
 
 from filedropd.deferreds import Gathering, shielded
+from filedropd.digests import SHA256, Aside, Expected, Summing, check
 from filedropd.errors import TooLarge
 from filedropd.model import Drop
 from filedropd.tokens import Token
@@ -46,6 +47,10 @@ class Receipt:
 class Upload:
     """The bytes of one upload on their way in. Use it with ``async with``; without :meth:`keep` nothing stays.
 
+    Of bytes that are written the SHA-256 is worked out by the way, as long as that costs nothing, and kept.  What is
+    spliced nobody sees: of such an upload it is not known.
+
+    :param aside: for what takes long to hash.
     :param expected: bytes that will come at most, as far as that is known: few are gathered, and go to the store in one go.
     """
 
@@ -53,8 +58,10 @@ class Upload:
         self,
         blobs: IBlobs,
         max_size: int,
-        prepare: Callable[[IIncomingBlob, str, str, Terms], Awaitable[Receipt]],
+        prepare: Callable[[IIncomingBlob, str, str, Terms, bytes | None], Awaitable[Receipt]],
         commit: Callable[[Drop, IIncomingBlob], Awaitable[None]],
+        *,
+        aside: Aside,
         expected: int | None = None,
     ) -> None:
         self._blobs = blobs
@@ -69,6 +76,9 @@ class Upload:
         self._left = False
         self._small = expected is not None and expected <= WRITE_SIZE
         self._begun = self._kept = False
+        self._aside = aside
+        self._summing: Summing | None = Summing([SHA256], aside, asked=False)
+        self._held_to: Sequence[Expected] = ()
 
     async def __aenter__(self) -> Self:
         self._begun = True
@@ -88,6 +98,14 @@ class Upload:
         if not self._kept:
             await shielded(self._discard())
 
+    def hold_to(self, said: Sequence[Expected]) -> None:
+        """Work out the SHA-256 at any price, and keep nothing unless all that is ``said`` is true of the file.
+
+        Call it before any bytes come; they must be written.
+        """
+        self._held_to = said
+        self._summing = Summing({SHA256} | {each.algorithm for each in said}, self._aside)
+
     async def write(self, data: bytes) -> None:
         """Take the next bytes.
 
@@ -95,6 +113,8 @@ class Upload:
         :raises InsufficientStorage: there is no room for them.
         """
         self._count(len(data))
+        if self._summing is not None:
+            await self._summing.take(data)
         self._gathered.append(data)
         self._pending += len(data)
         if self._pending >= WRITE_SIZE:
@@ -107,6 +127,7 @@ class Upload:
         :raises InsufficientStorage: there is no room for them.
         """
         self._count(size)
+        self._summing = None
         incoming = await self._flush()
         await incoming.splice(pipe, size)
 
@@ -116,9 +137,14 @@ class Upload:
             raise TooLarge(self._max_size)
 
     async def keep(self, name: str, content_type: str, terms: Terms) -> Receipt:
-        """Make a drop of what was written. Once this returns it survives a crash."""
+        """Make a drop of what was written. Once this returns it survives a crash.
+
+        :raises DigestMismatch: it is not what it was held to.
+        """
+        digests = {} if self._summing is None else await self._summing.digests()
+        check(self._held_to, digests)
         incoming = await self._sealed()
-        receipt = await self._prepare(incoming, name, content_type, terms)
+        receipt = await self._prepare(incoming, name, content_type, terms, digests.get(SHA256))
         await shielded(self._keep(receipt.drop, incoming))
         self._kept = True
         return receipt

@@ -101,6 +101,6 @@ class Watched:
 
         async def call(*arguments: Any) -> Any:
             result = await self._journal.call(f"{self._port}.{name}", lambda: value(*arguments))
-            return Watched(result, "incoming", self._journal) if name == "receive" else result
+            return Watched(result, "incoming", self._journal) if name.startswith("receive") else result
 
         return call

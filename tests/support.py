@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar, cast
 
 import attrs
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -221,6 +221,12 @@ class PlainHash:
         return stored == "plain:" + password.hex()
 
 
+def at_once(call: Callable[[], None]) -> Deferred[None]:
+    """Make a call, and not on a thread."""
+    call()
+    return succeed(None)
+
+
 @attrs.define(kw_only=True)
 class Core:
     """Drops and all that they stand on, in memory.
@@ -296,6 +302,7 @@ class Core:
             clock=self.clock,
             now=self.wall,
             randomness=self._random.randbytes,
+            aside=at_once,
         )
 
     def elapse(self, seconds: float) -> None:

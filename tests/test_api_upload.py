@@ -17,7 +17,7 @@ class FormTests(APITestCase):
         told = answer.json()
         self.assertEqual((201, "application/json"), (answer.status, answer.header("Content-Type")))
         self.assertEqual(
-            {"status", "url", "id", "size", "expires_at", "downloads", "owner_token"},
+            {"status", "url", "id", "size", "sha256", "expires_at", "downloads", "owner_token"},
             set(told),
         )
         self.assertEqual("File Uploaded Successfully", told["status"])

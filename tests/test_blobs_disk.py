@@ -440,8 +440,8 @@ class SyncTests(SynchronousTestCase):
         path.parent.mkdir()
         path.write_bytes(b"")
         self.synced.clear()
-        self.journal.delete([ABSENT])
-        self.journal.delete([ABSENT])
+        self.journal.delete_all([ABSENT])
+        self.journal.delete_all([ABSENT])
         self.assertEqual([path.parent, path.parent], self.synced)
 
     def test_randomness(self) -> None:

@@ -40,7 +40,7 @@ from filedropd.web.problems import refusal
 from tests.api import FILE
 from tests.daemon import Daemon
 from tests.disk_full import SKIPPED, possible
-from tests.support import RULES, PlainHash
+from tests.support import RULES, PlainHash, at_once
 from tests.test_daemon_life import DaemonLifeCase
 
 CONTENT = b"content" * 100_000
@@ -121,6 +121,7 @@ class StepTests(TestCase):
             clock=clock,
             now=time.time,
             randomness=secrets.token_bytes,
+            aside=at_once,
         )
         self.addCleanup(drops.stop)
         api = API(drops, Operators(Metrics(), drops.ready), prefix="/api/v1.0", public_url=None)

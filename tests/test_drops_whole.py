@@ -118,6 +118,15 @@ class WholeTests(CoreTestCase):
         self.refused(Locked, second)
         first.go_on()
 
+    def test_settling_past_the_end(self):
+        """Once its time is over nobody waits: it is gone for everybody else."""
+        receipt = self.done(self.core.upload())
+        first = Recipient().hold_settle()
+        self.whole(receipt.link, first)
+        self.core.clock.advance(KEPT)
+        self.assertFalse(self.done(self.whole(receipt.link, Recipient(source=OTHER))))
+        first.go_on()
+
     def test_other_copies(self):
         """While another copy is free nobody waits."""
         receipt = self.done(self.core.upload(downloads=2))

@@ -163,9 +163,10 @@ class CountingTests(APITestCase):
     """What is logged of them."""
 
     def test_log(self):
-        """They have one line a second for each status."""
+        """They have one line a second for each status, and are counted as often."""
         clock = self.core.clock
-        log = AccessLog(clock.seconds, later=clock.callLater)
+        counted: list[tuple[int, int]] = []
+        log = AccessLog(clock.seconds, later=clock.callLater, counted=lambda *told: counted.append(told))
         with capturedLogs() as events:
             for code in (410, 404, 410):
                 log.answered_at_once(code)
@@ -176,6 +177,7 @@ class CountingTests(APITestCase):
         lines = [formatEvent(event) for event in events]
         told = "links that are known to lead nowhere, answered"
         self.assertEqual([f"{told} 404: 1", f"{told} 410: 2", f"{told} 410: 1"], lines)
+        self.assertEqual([(404, 1), (410, 2), (410, 1)], counted)
 
 
 class PeekTests(APITestCase):

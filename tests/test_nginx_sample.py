@@ -57,6 +57,7 @@ KEPT: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Robots-Tag": "noindex",
     "Filedrop-Claim": "token",
+    "Repr-Digest": "sha-256=:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=:",
 }
 
 

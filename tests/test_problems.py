@@ -19,6 +19,7 @@ UNANSWERED = {errors.FiledropError, errors.ProtocolError, errors.ClientGone}
 #: How those are made that take something to say.
 MADE: dict[type[errors.FiledropError], errors.FiledropError] = {
     errors.TooLarge: errors.TooLarge(1000),
+    errors.DigestMismatch: errors.DigestMismatch("Repr-Digest", "sha-256"),
     errors.MethodNotAllowed: errors.MethodNotAllowed(["GET", "PUT"]),
     errors.Gone: errors.Gone("expired"),
     errors.Unauthorized: errors.Unauthorized("no", "Basic"),

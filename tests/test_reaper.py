@@ -128,6 +128,26 @@ class TimeTests(ReaperTestCase):
         self.assertEqual({}, self.core.stored.published)
         self.assertEqual({DropState.PURGED}, {self.state(receipt) for receipt in receipts})
 
+    def test_together(self):
+        """What is due at once is dealt with together, and not all of it: others ask the stores, too."""
+        receipts = [self.upload(expires=5) for _ in range(60)]
+        self.core.journal.hold("before blobs.delete")
+        self.elapse(5)
+        self.assertEqual(25, self.core.journal.held("before blobs.delete"))
+        self.core.journal.release("before blobs.delete")
+        self.assertEqual({DropState.PURGED}, {self.state(receipt) for receipt in receipts})
+
+    def test_one_fails(self):
+        """If one of several cannot be dealt with the others are, and it is when the records are back."""
+        receipts = [self.upload(expires=5) for _ in range(5)]
+        self.core.journal.fail("records.purged", Unavailable("away"))
+        self.elapse(5)
+        left = [receipt for receipt in receipts if self.state(receipt) is not DropState.PURGED]
+        self.assertEqual(5, len(left))
+        self.core.journal.mend()
+        self.elapse(60)
+        self.assertEqual({DropState.PURGED}, {self.state(receipt) for receipt in receipts})
+
     def test_woken(self):
         """What has become due is deleted at once when the reaper is woken."""
         receipt = self.upload()

@@ -13,6 +13,7 @@ from filedropd.claims.elapsing import due, elapsed
 from filedropd.model import Claim, ClaimState, DropState, Reason
 from filedropd.records import sql
 from filedropd.records.migrations import SCHEMA, load
+from filedropd.records.rows import drop_row
 from filedropd.records.sqlite import SQLiteRecords
 from tests.contracts.records_base import (
     EXPIRY,
@@ -34,6 +35,9 @@ SHIPPED = sorted(file.name for file in SCHEMA.iterdir() if file.name.endswith(".
 
 #: The version that a database has after them.
 LATEST = len(SHIPPED)
+
+#: What of a drop version 1 had no column for.
+LATER = frozenset({"presumed", "touches", "sha256"})
 
 
 def schema_in(folder: Path, shipped: list[str], *steps: str) -> Path:
@@ -114,6 +118,25 @@ class MigrationTests(SQLiteBase, TestCase):
         """The steps that are shipped have no transaction of their own, which would end ours."""
         for step in load():
             self.assertNotRegex(step.script, r"(?im)^\s*(BEGIN|COMMIT|ROLLBACK|END)\b")
+
+
+class DigestsTests(SQLiteBase, TestCase):
+    """What a database has that was written before digests were kept."""
+
+    async def test_before(self):
+        """What was left before has none, and is a drop as any other; what is left from then on has one."""
+        path = self.a_path()
+        third = await self.open_at(path, schema=schema_in(Path(self.mktemp()), SHIPPED[:3]))
+        row = drop_row(a_drop()) | {"revision": 7}
+        columns, names = ", ".join(row.keys() - {"sha256"}), ", ".join(f":{name}" for name in row.keys() - {"sha256"})
+        await self.query(third, f"INSERT INTO drops ({columns}) VALUES ({names})", row)
+        await third.close()
+        records = await self.open_at(path)
+        later = attrs.evolve(a_drop(2), sha256=bytes(range(32)))
+        await records.insert(later)
+        self.assertEqual([a_drop(), later], await records.page(b"", 9))
+        self.assertIsInstance(await records.change(key_of(1), asking(a_wish())), Granted)
+        self.assertIsNone((await self.found(records)).sha256)
 
 
 class FirstVersionTests(SQLiteBase, TestCase):
@@ -298,7 +321,7 @@ class FirstVersionTests(SQLiteBase, TestCase):
 def old_drop(number: int = 1, **columns: Any) -> tuple[str, dict[str, Any]]:
     """Return a row of version 1 as its INSERT wrote it, with what later statements made of it."""
     row = attrs.asdict(a_drop(number)) | {"state": "available"} | columns
-    return "drops", {name: value for name, value in row.items() if name not in {"presumed", "touches"}}
+    return "drops", {name: value for name, value in row.items() if name not in LATER}
 
 
 def old_claim(id: str = "old1", number: int = 1, **columns: Any) -> tuple[str, dict[str, Any]]:  # noqa: A002 - its name

@@ -40,6 +40,7 @@ _drops = st.builds(
     name=_texts,
     content_type=_texts,
     size=_counts,
+    sha256=st.none() | _keys,
     password=st.none() | _texts,
     downloads=_counts,
     delivered=_counts,

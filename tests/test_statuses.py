@@ -128,7 +128,7 @@ class JSONTests(StatusesTestCase):
                 self.assertNotIn(secret, text)
         for secret in (told["owner_token"], "192.0.2", "program"):
             self.assertNotIn(secret, text)
-        self.assertEqual({told["id"]}, set(re.findall(r"[0-9a-f]{32,}", text)))
+        self.assertEqual({told["id"], told["sha256"]}, set(re.findall(r"[0-9a-f]{32,}", text)))
 
     def _link(self, told: Mapping[str, Any]) -> Any:
         return Token.parse(told["id"])
@@ -305,4 +305,4 @@ class StreamTests(StatusesTestCase):
         token = self.ask("GET", self.told["path"]).header("Filedrop-Claim") or ""
         body = wire.responses("GET")[0].body.decode()
         self.assertNotIn(token, body)
-        self.assertEqual({self.told["id"]}, set(re.findall(r"[0-9a-f]{32,}", body)))
+        self.assertEqual({self.told["id"], self.told["sha256"]}, set(re.findall(r"[0-9a-f]{32,}", body)))

@@ -227,21 +227,29 @@ class TransfersTests(SynchronousTestCase):
 
     def test_deciding(self):
         """The last copy decides what others are told, from when its outcome is awaited until that has to be put off."""
-        last = Sending(transfer(), self.recipients[0], self.none, last=True)
+        last = Sending(transfer(), self.recipients[0], self.none, deciding_until=10)
         self.transfers.add(KEY, last)
-        self.assertIsNone(self.transfers.deciding(KEY))
+        self.assertIsNone(self.transfers.deciding(KEY, 9))
         last.awaited = True
-        self.assertIs(last, self.transfers.deciding(KEY))
+        self.assertIs(last, self.transfers.deciding(KEY, 9))
+        self.assertIsNone(self.transfers.deciding(KEY, 10))
         last.put_off = True
-        self.assertIsNone(self.transfers.deciding(KEY))
-        self.assertIsNone(self.transfers.deciding(b"other"))
+        self.assertIsNone(self.transfers.deciding(KEY, 9))
+        self.assertIsNone(self.transfers.deciding(b"other", 9))
+
+    def test_handed_over(self):
+        """One that somebody else sends may take long, and decides nothing."""
+        last = Sending(transfer(), self.recipients[0], self.none, deciding_until=10)
+        self.transfers.add(KEY, last)
+        last.awaited = last.handed_over = True
+        self.assertIsNone(self.transfers.deciding(KEY, 9))
 
     def test_not_deciding(self):
         """One of several, or one beside which copies are free, decides nothing."""
         for sending in self.sendings[:2]:
             self.transfers.add(KEY, sending)
             sending.awaited = True
-            self.assertIsNone(self.transfers.deciding(KEY))
+            self.assertIsNone(self.transfers.deciding(KEY, 0))
 
     def test_nothing_stays(self):
         """Of drops of which nothing runs nothing is kept."""

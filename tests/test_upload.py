@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import LogLevel, capturedLogs
 
-from filedropd.errors import InsufficientStorage, TooLarge, Unavailable
+from filedropd.digests import Expected
+from filedropd.errors import DigestMismatch, InsufficientStorage, TooLarge, Unavailable
 from filedropd.model import DropState, Reason
 from filedropd.upload import WRITE_SIZE, Receipt, Terms, Upload
 from tests.support import KEPT, LIMIT, CoreTestCase
@@ -241,6 +243,123 @@ class CancellationTests(UploadTestCase):
         self.assertNoResult(stopped)
         self.core.journal.release("before records.insert")
         self.done(stopped)
+
+
+class SmallTests(UploadTestCase):
+    """An upload of which it is known that few bytes will come: it goes to the store in one go."""
+
+    async def small(self, *pieces: bytes, expected: int | None = None) -> Receipt:
+        """Upload ``pieces`` as they come, having said how much that is."""
+        size = sum(map(len, pieces)) if expected is None else expected
+        async with self.core.drops.upload(size) as upload:
+            for piece in pieces:
+                await upload.write(piece)
+            return await upload.keep("name", "text/plain", TERMS)
+
+    def test_one_go(self):
+        """Nothing is begun before all is there; then it is kept, and published, and nothing is to be discarded."""
+        self.core.journal.steps.clear()
+        receipt = self.done(self.small(b"con", b"tent"))
+        self.assertEqual(
+            ["blobs.receive_whole", "records.insert", "incoming.publish"],
+            [step for step in self.core.journal.steps if step.startswith(("blobs", "incoming", "records"))],
+        )
+        self.assertEqual((7, b"content"), (receipt.drop.size, self.core.stored.published[receipt.drop.blob]))
+        self.assertEqual(hashlib.sha256(b"content").digest(), receipt.drop.sha256)
+
+    def test_sizes(self):
+        """Up to what is gathered it goes in one; beyond that, and where more comes than was said, as it comes."""
+        for pieces, expected in (
+            ([], 0),
+            ([bytes(WRITE_SIZE - 1)], WRITE_SIZE),
+            ([bytes(WRITE_SIZE)], WRITE_SIZE),
+            ([bytes(WRITE_SIZE), b"x"], WRITE_SIZE + 1),
+            ([bytes(WRITE_SIZE), b"more", bytes(WRITE_SIZE)], 3),
+        ):
+            receipt = self.done(self.small(*pieces, expected=expected))
+            self.assertEqual(b"".join(pieces), self.core.stored.published[receipt.drop.blob], expected)
+        self.assertEqual({}, self.core.stored.incoming)
+
+    def test_broken_off(self):
+        """Of one that breaks off nothing ever reached the store."""
+
+        async def broken() -> None:
+            async with self.core.drops.upload(10) as upload:
+                await upload.write(b"half")
+                raise ValueError
+
+        self.refused(ValueError, broken())
+        self.assertEqual(0, self.core.journal.counts["blobs.receive_whole"])
+        self.nothing_stays()
+
+    def test_no_room(self):
+        """If there is no room that is told, and nothing stays."""
+        self.core.stored.room = 5
+        self.refused(InsufficientStorage, self.small(b"content"))
+        self.nothing_stays()
+        self.assertEqual([], self.drops())
+
+    def test_row_refused(self):
+        """If the row is refused its bytes are discarded."""
+        self.core.journal.fail("records.insert", Unavailable("away"))
+        self.refused(Unavailable, self.small(b"content"))
+        self.nothing_stays()
+
+    def test_left(self):
+        """If its sender leaves before the row is about to be committed nothing stays; from then on it is kept."""
+        for moment, kept in (
+            ("before blobs.receive_whole", 0),
+            ("after blobs.receive_whole", 0),
+            ("before records.insert", 1),
+            ("after incoming.publish", 1),
+        ):
+            self.setUp()
+            self.core.journal.hold(moment)
+            sent = self.begun(self.small(b"content"))
+            self.assertEqual(1, self.core.journal.held(moment), moment)
+            sent.cancel()
+            self.core.journal.release(moment)
+            self.refused(CancelledError, sent)
+            self.assertEqual({}, self.core.stored.incoming, moment)
+            self.assertEqual((kept, kept), (len(self.core.stored.published), len(self.drops())), moment)
+
+
+class DigestTests(UploadTestCase):
+    """What is known of the bytes, and what they must be."""
+
+    async def expecting(self, *expected: Expected) -> Receipt:
+        """Upload bytes of which something is said."""
+        async with self.core.drops.upload() as upload:
+            upload.hold_to(expected)
+            await upload.write(bytes(WRITE_SIZE))
+            await upload.write(b"end")
+            return await upload.keep("name", "text/plain", TERMS)
+
+    def test_written(self):
+        """Of what was written, in however many pieces, the SHA-256 is kept."""
+        for pieces in ((), (b"content",), (bytes(WRITE_SIZE), b"x", bytes(WRITE_SIZE))):
+            receipt = self.done(self.send(*pieces))
+            self.assertEqual(hashlib.sha256(b"".join(pieces)).digest(), receipt.drop.sha256)
+            self.assertEqual(receipt.drop, self.core.row(receipt))
+
+    def test_spliced(self):
+        """Of what went past Python it is not known, and nobody looks for it."""
+        for written in (0, 10, WRITE_SIZE):
+            self.assertIsNone(self.done(self.splice(written, 10)).drop.sha256)
+
+    def test_expected(self):
+        """What is true of all of it is kept."""
+        data = bytes(WRITE_SIZE) + b"end"
+        said = Expected("here", "sha-512", hashlib.sha512(data).digest())
+        self.assertEqual(hashlib.sha256(data).digest(), self.done(self.expecting(said)).drop.sha256)
+
+    def test_not_expected(self):
+        """What is not leaves nothing: it is not sealed, and has no row."""
+        error = self.refused(DigestMismatch, self.expecting(Expected("here", "sha-256", bytes(32))))
+        self.assertIn("here", error.detail)
+        self.nothing_stays()
+        self.assertEqual([], self.drops())
+        self.assertEqual(0, self.core.journal.counts["incoming.seal"])
 
 
 class TermsTests(UploadTestCase):

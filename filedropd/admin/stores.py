@@ -96,7 +96,9 @@ class Files:
 
     def delete(self, blob: str) -> None:
         """Delete ``blob``, so that no power cut brings it back."""
-        self._journal.delete(blob)
+        (failure,) = self._journal.delete_all([blob])
+        if failure is not None:
+            raise failure
 
     def _names(self, folder: str) -> Iterator[str]:
         for path in self._root.glob(f"{folder}/*/*"):

@@ -195,7 +195,7 @@ class DiskBlobs:
         calls = calls if durable else calls.unsynced()
         self._journal = Journal(root, calls, randomness, reserve, daemon)
         self._folder_syncs = Batches(self._threads, self._journal.sync)
-        self._deletions = Batches(self._threads, self._journal.delete, lanes=_DELETING)
+        self._deletions = Batches(self._threads, self._journal.delete_all, lanes=_DELETING)
         self._recovery = DeferredLock()
 
     async def open_store(self) -> None:

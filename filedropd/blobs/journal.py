@@ -309,7 +309,7 @@ class Journal:
             folder = self._folders[blob[:2]] = self._blobs / blob[:2]
         return folder / blob
 
-    def delete(self, blobs: Sequence[str]) -> list[OSError | None]:
+    def delete_all(self, blobs: Sequence[str]) -> list[OSError | None]:
         """Delete published blobs, so that no power cut brings them back. What is absent is deleted.
 
         :returns: for each, why it may still be there.

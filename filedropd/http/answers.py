@@ -73,8 +73,9 @@ class Answers:
 
     def client_asked(self) -> None:
         """Note the first byte of the client's next request."""
-        for settling in self._all():
-            settling.client_asked()
+        if self._current is not None or self._doubtful:
+            for settling in self._all():
+                settling.client_asked()
 
     def ending(self) -> None:
         """Note that the connection is about to be lost, while the socket can still be asked."""

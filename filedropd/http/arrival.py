@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from filedropd.http.framing import ChunkedFraming, Framing, LengthFraming
-from filedropd.http.output import BUFFER
+from filedropd.http.output import BUFFER, RESTING
 
 if TYPE_CHECKING:
     from filedropd.errors import FiledropError
@@ -51,9 +51,8 @@ class Arrival:
         self._excused = excused
         self._late = late
         self._received = 0  # in the current window of the rate
-        if isinstance(framing, ChunkedFraming):
-            # Until it is known what its chunks cost: others have their turn after each read.
-            output.read_at_once(COSTLY_READ)
+        # Until it is known what its chunks cost, others have their turn after each read.
+        output.read_at_once(COSTLY_READ if isinstance(framing, ChunkedFraming) else BUFFER)
 
     def feed(self, data: bytes) -> bytes | None:
         """Take bytes of the connection; returns what lies behind the body, ``None`` while that goes on.
@@ -86,7 +85,7 @@ class Arrival:
         return last
 
     def _end(self) -> None:
-        self._output.read_at_once(BUFFER)
+        self._output.read_at_once(RESTING)
         self._deadline.clear()
         self._body.end()
 

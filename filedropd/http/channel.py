@@ -26,7 +26,7 @@ from filedropd.http.closing import Closing
 from filedropd.http.deadline import Deadline
 from filedropd.http.framing import ChunkedFraming, LengthFraming
 from filedropd.http.head import Head, HeadReader
-from filedropd.http.output import Output
+from filedropd.http.output import BUFFER, RESTING, Output
 from filedropd.http.request import Request
 from filedropd.http.sockets import plain_socket
 from filedropd.http.splicing import LEAST, Splicing
@@ -229,7 +229,12 @@ class Channel(Protocol):
         return data
 
     def _read_head(self, data: bytes) -> bytes:
+        fresh = self._reader is None
         if self._reader is None:
+            familiar = self.http.familiar.read(data)
+            if familiar is not None:
+                self._begin(familiar)
+                return b""
             self._reader = HeadReader(self.http.limits)
             self._deadline.set(self.http.timeouts.head, self._head_late)
         found = self._reader.feed(data)
@@ -237,6 +242,8 @@ class Channel(Protocol):
             return b""
         self._reader = None
         head, rest = found
+        if fresh and not rest:
+            self.http.familiar.note(data, head)
         self._begin(head)
         return rest
 
@@ -272,12 +279,13 @@ class Channel(Protocol):
         """Answer what is hot; tells whether it was."""
         if not head.persistent or head.version != b"HTTP/1.1" or self._last or self._eof:
             return False
-        prepared = self.http.hot(head)
+        http = self.http
+        prepared = http.hot(head)
         if prepared is None:
             return False
         self._output.write_now(prepared.head if head.method == b"HEAD" else prepared.head + prepared.body)
-        self._deadline.set(self.http.timeouts.idle, self._head_late)
-        self.http.answered_at_once(prepared.code)
+        self._deadline.set(http.timeouts.idle, self._head_late)
+        http.answered_at_once(prepared.code)
         return True
 
     def _read_body(self, arrival: Arrival, data: bytes) -> bytes:
@@ -415,6 +423,7 @@ class Channel(Protocol):
 
     def settling(self) -> Settling:
         """Watch what becomes of the body whose head was just written."""
+        self._output.read_at_once(BUFFER)  # and hold as much to be written
         return self._answers.body_begins()
 
     @property
@@ -439,6 +448,7 @@ class Channel(Protocol):
         self._answers.over()
         self._request = None
         self._arrival = None
+        self._output.read_at_once(RESTING)
         request.body.discard()
         if self._last or (self._eof and not self._pipelined):
             self._finish()

@@ -11,6 +11,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 
 if TYPE_CHECKING:
+    from filedropd.http.familiar import FamiliarHeads
     from filedropd.http.head import Head, Limits
     from filedropd.http.pipes import Pipes
     from filedropd.http.request import Request
@@ -99,6 +100,7 @@ class Server(Protocol):
 
     :ivar resource: answers the requests.
     :ivar zero_copy: whether bytes may go past Python between a socket and a file.
+    :ivar familiar: reads heads that are like one before.
     :ivar turns: makes the calls that fall due for many connections at once.
     :ivar pipes: through which they come in.
     :ivar shares: says how much of a file each connection may be sent at a time.
@@ -114,6 +116,7 @@ class Server(Protocol):
     limits: Limits
     timeouts: Timeouts
     zero_copy: bool
+    familiar: FamiliarHeads
     turns: Turns
     pipes: Pipes
     shares: Shares

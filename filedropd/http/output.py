@@ -17,8 +17,10 @@ from filedropd.http.records import buffered
 from filedropd.http.sendfile import FileSender, Shares
 from filedropd.http.sockets import plain_socket
 
-#: Bytes read at once, and bytes written that wait for the kernel before we are paused.
+#: Bytes read at once, and bytes written that wait for the kernel before we are paused, while a body comes in or goes out.
 BUFFER: Final = 256 * 1024
+#: Likewise between bodies: room for a head. To have room for more costs three times what it takes to read one.
+RESTING: Final = 16 * 1024
 # How often, in each time-out, a client that takes nothing is looked at.
 _LOOKS: Final = 4
 
@@ -65,7 +67,7 @@ class Output:
         # The transport on the socket itself: what TLS wraps.
         self._lower = transport.transport if self.secure else transport
         # Twisted reads pieces of this size, and pauses us when it holds more than this to write.
-        self._lower.bufferSize = BUFFER
+        self._lower.bufferSize = RESTING
         self.acknowledgements = Acknowledgements(transport)
         transport.registerProducer(self, True)
 

@@ -12,6 +12,7 @@ from zope.interface import implementer
 
 from filedropd.deferreds import Happening
 from filedropd.http.channel import Channel
+from filedropd.http.familiar import FamiliarHeads
 from filedropd.http.head import Head, Limits
 from filedropd.http.interfaces import Closable, Connection, Prepared, Refusal, Timeouts
 from filedropd.http.pipes import Pipes
@@ -67,6 +68,7 @@ class HTTPFactory(Factory):
         self.answered = answered
         self.answered_at_once = answered_at_once
         self.refused = refused
+        self.familiar = FamiliarHeads(self.limits)
         self.turns = Turns(clock)
         self.pipes = Pipes()
         self.shares = Shares()

@@ -30,7 +30,7 @@ ANSWER: Final = STATEMENT + 2.0
 #: What tells the kernel to find out, in a minute, that the server's machine is gone; see tcp(7).
 _KEEP_ALIVE: Final[Mapping[str, int]] = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
-_NAME: Final = re.compile(r"(?<!:):([a-z_]+)")
+_NAME: Final = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")
 
 
 class ConnectionBroken(Exception):

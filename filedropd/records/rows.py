@@ -44,6 +44,7 @@ def drop_from(row: Row) -> Drop:
     values = {name: row[name] for name in _DROP}
     values["key"] = bytes(row["key"])
     values["owner_key"] = bytes(row["owner_key"])
+    values["sha256"] = None if row["sha256"] is None else bytes(row["sha256"])
     values["state"] = DropState(row["state"])
     values["reason"] = None if row["reason"] is None else Reason(row["reason"])
     return Drop(**values)

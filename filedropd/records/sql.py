@@ -38,10 +38,10 @@ LEAVE_ROOM = "DROP TABLE room"
 # -- drops -----------------------------------------------------------------------------------------
 
 INSERT_DROP = """
-    INSERT INTO drops (key, owner_key, blob, name, content_type, size, password, downloads, delivered, live, presumed,
-                       opened, touches, created_at, expires_at, state, reason, gone_at, due_at, purge_attempts)
-    VALUES (:key, :owner_key, :blob, :name, :content_type, :size, :password, :downloads, :delivered, :live, :presumed,
-            :opened, :touches, :created_at, :expires_at, :state, :reason, :gone_at, :due_at, :purge_attempts)
+    INSERT INTO drops (key, owner_key, blob, name, content_type, size, sha256, password, downloads, delivered, live,
+                       presumed, opened, touches, created_at, expires_at, state, reason, gone_at, due_at, purge_attempts)
+    VALUES (:key, :owner_key, :blob, :name, :content_type, :size, :sha256, :password, :downloads, :delivered, :live,
+            :presumed, :opened, :touches, :created_at, :expires_at, :state, :reason, :gone_at, :due_at, :purge_attempts)
 """
 
 FIND_DROP = "SELECT * FROM drops WHERE key = :key"

@@ -23,6 +23,7 @@ class AccessLog:
     :param clock: seconds, as the server's own clock counts them.
     :param forwarding: whom to believe where a request comes from.
     :param later: calls something in so many seconds.
+    :param counted: told, with their status code, of how many requests in the last second were answered from memory.
     """
 
     _log = Logger()
@@ -32,7 +33,9 @@ class AccessLog:
         clock: Callable[[], float],
         forwarding: Forwarding = NOBODY,
         later: Callable[[float, Callable[[], None]], object] = lambda *_: None,
+        counted: Callable[[int, int], None] = lambda *_: None,
     ) -> None:
+        self._counted = counted
         self._clock = clock
         self._later = later
         self._at_once: Counter[int] = Counter()
@@ -63,6 +66,7 @@ class AccessLog:
     def _tell_at_once(self) -> None:
         counted, self._at_once = self._at_once, Counter()
         for code, times in sorted(counted.items()):
+            self._counted(code, times)
             self._log.info("links that are known to lead nowhere, answered {code}: {times}", times=times, code=code)
 
     def _from(self, request: Request) -> str:

@@ -35,3 +35,8 @@ def moment(seconds: float | None) -> str | None:
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def hexadecimal(digest: bytes | None) -> str | None:
+    """Return a digest as programs print it that work one out."""
+    return None if digest is None else digest.hex()

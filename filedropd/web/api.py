@@ -21,7 +21,7 @@ from filedropd.drops import Drops
 from filedropd.http.request import Request
 from filedropd.upload import Receipt
 from filedropd.web import assets, fields, recipients
-from filedropd.web.answers import JSON, TEXT, answer, as_json, moment
+from filedropd.web.answers import JSON, TEXT, answer, as_json, hexadecimal, moment
 from filedropd.web.codes import square
 from filedropd.web.downloads import Downloads
 from filedropd.web.forwarding import NOBODY, Forwarding
@@ -153,6 +153,7 @@ class API:
             "url": self._links.url(request, receipt.link),
             "id": receipt.link.text,
             "size": receipt.drop.size,
+            "sha256": hexadecimal(receipt.drop.sha256),
             "expires_at": moment(receipt.drop.expires_at),
             "downloads": receipt.drop.downloads,
             "owner_token": receipt.owner.text,

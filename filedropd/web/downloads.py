@@ -20,7 +20,7 @@ from filedropd.http.request import Request
 from filedropd.model import Drop, Touch
 from filedropd.passwords import candidate
 from filedropd.tokens import Token
-from filedropd.web import fields, recipients
+from filedropd.web import digests, fields, recipients
 from filedropd.web.forwarding import NOBODY, Forwarding
 from filedropd.web.links import Links
 from filedropd.web.origins import same_origin
@@ -181,6 +181,8 @@ def _describe(request: Request, drop: Drop, selection: Selection) -> None:
     request.setHeader("Content-Type", drop.content_type)
     request.setHeader("Content-Disposition", attachment(drop.name))
     request.setHeader("ETag", drop.etag)
+    if drop.sha256 is not None:  # of the whole, also with a part of it (RFC 9530 section 3)
+        request.setHeader(digests.REPR_DIGEST, digests.written(drop.sha256))
     request.setHeader("Content-Length", str(selection.length))
     if selection.partial:
         request.setResponseCode(206)

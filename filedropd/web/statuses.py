@@ -15,7 +15,7 @@ from filedropd.model import Claim, ClaimState, DropState, Event
 from filedropd.standing import Standing
 from filedropd.tokens import Token
 from filedropd.web import fields, recipients
-from filedropd.web.answers import JSON, SVG, answer, as_json, moment
+from filedropd.web.answers import JSON, SVG, answer, as_json, hexadecimal, moment
 from filedropd.web.codes import square
 from filedropd.web.links import Links
 
@@ -85,6 +85,7 @@ def told(link: Token, standing: Standing) -> dict[str, object]:
         "id": link.text,
         "name": drop.name,
         "size": drop.size,
+        "sha256": hexadecimal(drop.sha256),
         "state": (DropState.GONE if gone else DropState.AVAILABLE).value,
         "reason": drop.reason.value if drop.reason is not None else None,
         "created_at": moment(drop.created_at),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Final
 
 import attrs
 
+from filedropd.digests import Summing, check
 from filedropd.drops import Drops
 from filedropd.errors import BadRequest, LengthRequired, TooLarge, UnsupportedMediaType
+from filedropd.http.body import Body
 from filedropd.http.disposition import safe_name
 from filedropd.http.multipart import MAX_OVERHEAD, Field, FileData, FilePart, is_form, read_form
 from filedropd.http.request import Request
 from filedropd.upload import Receipt, Upload
-from filedropd.web import fields
+from filedropd.web import digests, fields
 
 #: The name of the form's part that carries the file.
 FILE_FIELD: Final = "file"
@@ -51,15 +54,18 @@ async def receive(
     form = is_form(content_type)
     options = fields.header_options(request)
     fields.terms(options, drops.rules)
+    said = digests.asked(request)
     _check_declared(request, drops.rules.max_file_size, form=form)
     if not form and (form_only or _is_urlencoded(content_type)):
         raise BadRequest(_NO_FILE)
     await drops.admit(client)
-    async with drops.upload(request.body.length) as upload:
+    # Who waits to be asked for the body is told first whether there is room.
+    expected = None if request.head.expects_continue else request.body.length
+    async with drops.upload(expected) as upload:
         if form:
-            received = await _read(request, upload)
+            received = await _read_checked(request, drops, upload, said)
         else:
-            await request.body.copy_to(upload)
+            await _copy(request.body, upload, said)
             received = _Received(name, content_type, {})
         safe = safe_name(received.filename)
         return await upload.keep(
@@ -80,11 +86,51 @@ def _check_declared(request: Request, limit: int, *, form: bool) -> None:
         raise TooLarge(limit)
 
 
-async def _read(request: Request, upload: Upload) -> _Received:
+async def _copy(body: Body, upload: Upload, said: digests.Asked) -> None:
+    """Read the bytes alone into ``upload``; where their digest matters, not past Python.
+
+    To read a file again that has come in past Python would be less work for the reactor's thread, but its client would
+    wait for it at the end, and where memory is short it is read from the disk.
+    """
+    if not (said.wanted or said.expected):
+        await body.copy_to(upload)
+        return
+    upload.hold_to(said.expected)
+    async for piece in body:
+        await upload.write(piece)
+
+
+async def _read_checked(request: Request, drops: Drops, upload: Upload, said: digests.Asked) -> _Received:
+    """Read a form to its end, as :func:`_read` does, and check what is said of all of it."""
+    if not said.expected:
+        return await _read(request, request.body, upload)
+    summing = drops.summing({each.algorithm for each in said.expected})
+    received = await _read(request, _Summed(request.body, summing), upload)
+    check(said.expected, await summing.digests())
+    return received
+
+
+class _Summed:
+    """A body whose digests are worked out as it is read."""
+
+    def __init__(self, body: AsyncIterator[bytes], summing: Summing) -> None:
+        self._body = body
+        self._summing = summing
+
+    def __aiter__(self) -> _Summed:
+        return self
+
+    async def __anext__(self) -> bytes:
+        piece = await anext(self._body)
+        await self._summing.take(piece)
+        return piece
+
+
+async def _read(request: Request, body: AsyncIterator[bytes], upload: Upload) -> _Received:
     """Read a form to its end, its file into ``upload``."""
     file: FilePart | None = None
     options: dict[str, str] = {}
-    async for part in read_form(request.body, request.header("Content-Type") or "", FILE_FIELD):
+    async for part in read_form(body, request.header("Content-Type") or "", FILE_FIELD):
         match part:
             case FileData():
                 await upload.write(part.data)

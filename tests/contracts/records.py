@@ -117,6 +117,7 @@ class DropsContract(RecordsBase):
             a_drop(downloads=5),
             name="'; DROP TABLE drops; -- \U0001f4c4 %s :name ?",
             size=2**40 + 1,
+            sha256=bytes(range(32)),
             password="$argon2id$",
             delivered=2,
             live=1,
@@ -135,6 +136,30 @@ class DropsContract(RecordsBase):
         """A drop is found as it was inserted, every attribute of it."""
         records = await self.holding(self.full())
         self.assertEqual(self.full(), await records.find(key_of(1)))
+
+    async def test_digest(self):
+        """What a drop's bytes are is kept of those that have one, also where many are written at once, and never changes."""
+        drops = [attrs.evolve(a_drop(n), sha256=bytes([n]) * 32 if n % 2 else None) for n in range(40)]
+        records = await self.opened()
+        await together(*map(records.insert, drops))
+        await together(*(records.change(drop.key, asking(a_wish(f"{n}"))) for n, drop in enumerate(drops)))
+        records = await self.restarted(records)
+        expected = [drop.sha256 for drop in drops]
+        self.assertEqual(expected, [drop.sha256 for drop in await records.page(b"", 99)])
+        self.assertEqual(expected, [(await self.ledger(records, n)).drop.sha256 for n in range(40)])
+        self.assertEqual(expected[1], (await self.gone(records, 1)).sha256)
+        await records.purged(key_of(1), NOW)
+        self.assertEqual(expected[1], (await self.found(records)).sha256)
+
+    async def test_restored(self):
+        """It comes along when a drop is restored from other records."""
+        drop = attrs.evolve(a_drop(), sha256=bytes(range(32)))
+        source = await self.holding(drop)
+        await source.change(key_of(1), asking(a_wish()))
+        ledger, events = await self.ledger(source), await source.events(key_of(1))
+        records = await self.opened()
+        await records.restore(ledger, events)
+        self.assertEqual(drop.sha256, (await self.found(records)).sha256)
 
     async def test_ledger(self):
         """A drop's ledger has the drop as it is found, and begins without claims, transfers and events."""
