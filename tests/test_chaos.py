@@ -96,6 +96,9 @@ class WorldTests(SynchronousTestCase):
 class ChaosTests(SynchronousTestCase):
     """The database, the cache and a daemon, each broken once under load."""
 
+    #: What is wrong is told with its whole story.
+    maxDiff = None
+
     def test_once_each(self):
         """Each file whose 201 was seen is held by one client, its link gone and its bytes deleted; no log has a traceback."""
         with tempfile.TemporaryDirectory(prefix="filedropd-test-") as folder:
