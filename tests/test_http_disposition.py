@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from werkzeug.http import parse_options_header
 
-from filedropd.http.disposition import MAX_NAME, attachment, safe_name
+from filedropd.http.disposition import attachment
+from filedropd.names import MAX_NAME, safe_name
 
 #: Row 102 of the catalogue of bad inputs: names as they come, and as they are served.
 NAMES = [

@@ -14,7 +14,7 @@ from urllib.parse import quote, unquote
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from filedropd.http.disposition import MAX_NAME, safe_name
+from filedropd.names import MAX_NAME, safe_name
 from filedropd.testing import Wire
 from tests.api import APITestCase, file_part, form
 from tests.bad_inputs import put

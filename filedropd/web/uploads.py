@@ -11,9 +11,9 @@ from filedropd.digests import Summing, check
 from filedropd.drops import Drops
 from filedropd.errors import BadRequest, LengthRequired, TooLarge, UnsupportedMediaType
 from filedropd.http.body import Body
-from filedropd.http.disposition import safe_name
 from filedropd.http.multipart import MAX_OVERHEAD, Field, FileData, FilePart, is_form, read_form
 from filedropd.http.request import Request
+from filedropd.names import safe_name
 from filedropd.upload import Receipt, Upload
 from filedropd.web import digests, fields
 

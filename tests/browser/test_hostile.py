@@ -6,7 +6,7 @@ from typing import Final
 
 from playwright.sync_api import Page, expect
 
-from filedropd.http.disposition import safe_name
+from filedropd.names import safe_name
 from tests.browser.case import BrowserCase
 from tests.browser.giving import Given, drop
 from tests.browser.recipient import Recipient
