@@ -14,7 +14,7 @@ from filedropd.errors import ClientGone
 from filedropd.http.acknowledgement import Acknowledgements
 from filedropd.http.deadline import Deadline
 from filedropd.http.records import buffered
-from filedropd.http.sendfile import FileSender, Shares
+from filedropd.http.sendfile import FileSender, Shares, hold_little
 from filedropd.http.sockets import plain_socket
 
 #: Bytes read at once, and bytes written that wait for the kernel before we are paused, while a body comes in or goes out.
@@ -152,6 +152,8 @@ class Output:
             self._of_files += octets
             sent(octets)
 
+        if self._socket is not None:
+            hold_little(self._socket)
         sender = FileSender(
             self._transport,
             file,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -17,8 +18,12 @@ from zope.interface import implementer
 
 #: Bytes that all connections together are sent in one turn of the reactor: a millisecond's work.
 TURN: Final = 2 * 1024 * 1024
+#: Bytes that one is sent in it while there is no other: the fewer turns, the less goes by between two of its pieces.
+ALONE: Final = 2 * TURN
 #: Bytes that each is sent in it however many there are; less costs more than it is worth.
 LEAST: Final = 256 * 1024
+#: Bytes that the kernel takes and has yet to send (TCP_NOTSENT_LOWAT, tcp(7)). What is under way is not bounded by it.
+UNSENT: Final = 256 * 1024
 
 # What the socket says of a connection that is lost; anything else is about the file.
 _LOST: Final = frozenset(
@@ -39,7 +44,7 @@ _LATER: Final = frozenset({errno.EAGAIN, errno.ENOBUFS})
 
 
 class Shares:
-    """How much each of those who send files may in one turn: all of it, where there is nobody else.
+    """How much each of those who send files may in one turn: more than all together, where there is nobody else.
 
     As a context manager it counts one who does.
     """
@@ -56,7 +61,17 @@ class Shares:
     @property
     def share(self) -> int:
         """Bytes."""
-        return max(LEAST, TURN // max(1, self._senders))
+        return ALONE if self._senders <= 1 else max(LEAST, TURN // self._senders)
+
+
+def hold_little(connection: socket.socket) -> None:
+    """Let the kernel take from now on little more than it can send.
+
+    By itself it takes megabytes that wait for the recipient: they are no use to him, count as sent all the
+    same, and are copied into its queue by our thread rather than when his machine makes room.
+    """
+    if connection.family in (socket.AF_INET, socket.AF_INET6):
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT)
 
 
 @implementer(IPullProducer)
