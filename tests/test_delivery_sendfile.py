@@ -18,7 +18,7 @@ from twisted.internet import reactor as installed_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from filedropd.blobs.disk import DiskBlobs
 from filedropd.blobs.stored import DiskBlob
@@ -27,6 +27,9 @@ from filedropd.delivery.sendfile import FIRST_WINDOW, SMALL, WINDOW, SendfileDel
 from filedropd.delivery.stream import StreamDelivery
 from filedropd.http.interfaces import Timeouts
 from filedropd.http.request import Request
+from filedropd.http.sendfile import ALONE, LEAST, TURN, UNSENT, Shares
+from filedropd.http.sockets import plain_socket
+from filedropd.http.tcp_info import tcp_info
 from filedropd.interfaces import IBlob, IDelivery
 from filedropd.model import Outcome
 from filedropd.testing import request
@@ -40,6 +43,8 @@ from tests.wired import Service
 reactor: Any = installed_reactor
 
 MIB: Final = 1024 * 1024
+#: Bytes that the kernel takes in one piece: it looks at how much it holds between two.
+PIECE_HELD: Final = 128 * 1024
 #: Bytes of the file that the tests on sockets send parts of.
 LARGE: Final = 64 * MIB + 2
 
@@ -400,18 +405,56 @@ class OnSockets(Endpoint):
         return outcome
 
 
-class SendfileTCPTests(OnSockets, TestCase):
-    """The kernel sends, over TCP."""
+class OnTCP(OnSockets):
+    """Over TCP."""
 
     timeout = 60
     endpoint = endpoints.TCPTests.endpoint
     connect = endpoints.TCPTests.connect
 
 
-class PlainTCPTests(SendfileTCPTests):
+class SendfileTCPTests(OnTCP, TestCase):
+    """The kernel sends, over TCP."""
+
+    async def test_held_little(self):
+        """For a client that takes nothing the kernel is not given more than it can send, and a little."""
+        files = await self.files(16 * MIB, timeouts=Timeouts(stall=0.5))
+        held: list[int] = []
+
+        def script(client: socket.socket) -> None:
+            client.sendall(get(0, 16 * MIB))
+            while not files.outcomes:
+                threading.Event().wait(0.05)
+
+        client = self.client(script)
+        while not files.outcomes:
+            await sleep(reactor, 0.01)
+            told = [tcp_info(plain_socket(each.channel.transport)) for each in files.requests if each.channel]
+            held += [info.notsent for info in told if info is not None]
+        await client
+        self.assertGreater(max(held), 0)
+        self.assertLessEqual(max(held), UNSENT + PIECE_HELD)
+
+
+class PlainTCPTests(OnTCP, TestCase):
     """We write, over TCP."""
 
     zero_copy = False
+
+
+class SharesTests(SynchronousTestCase):
+    """How much each may send in a turn."""
+
+    def test_shares(self):
+        """One alone has more than what two share; however many there are, none has less than is worth a turn."""
+        shares, some = Shares(), []
+        with contextlib.ExitStack() as senders:
+            for _ in range(TURN // LEAST + 2):
+                senders.enter_context(shares)
+                some.append(shares.share)
+        self.assertEqual([ALONE, TURN // 2, TURN // 3], some[:3])
+        self.assertEqual([LEAST] * 3, some[-3:])
+        self.assertEqual(ALONE, shares.share)
 
 
 class SendfileUNIXTests(OnSockets, TestCase):
