@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from filedropd.client import naming
+from filedropd.client.wire import naming
 
 #: Any text, and such as is likely to do harm.
 HOSTILE = st.text() | st.text(alphabet="./\\:-~ \x00\n\x1b\u202e\u200bCONAUX1.é\ufffe\ud800%", max_size=40)

@@ -12,9 +12,9 @@ from unittest.mock import patch
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
+from filedropd.client.downloads.notes import Claimed
+from filedropd.client.downloads.partial import PartFile
 from filedropd.client.errors import Damaged, Exists, InTheWay, Local
-from filedropd.client.notes import Claimed
-from filedropd.client.partial import PartFile
 
 LINK = "ab" * 32
 TOKEN = "cd" * 16

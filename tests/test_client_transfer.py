@@ -47,7 +47,7 @@ from filedropd.client import (
     upload,
     watch,
 )
-from filedropd.client.zipping import zipped
+from filedropd.client.uploads.zipping import zipped
 from tests.daemon import Daemon
 
 _REACTOR: Any = reactor

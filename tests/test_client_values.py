@@ -13,16 +13,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from filedropd.client import Receipt, digests, drops_file, settings
-from filedropd.client.answers import printable, retry_after
+from filedropd.client import Receipt
+from filedropd.client.commands import drops_file, settings
+from filedropd.client.commands.drops_file import DropsFile, Left
 from filedropd.client.commands.exits import TABLE, status_of
-from filedropd.client.drops_file import DropsFile, Left
 from filedropd.client.errors import ClientError, Exists, Local, NotADrop, PasswordRequired, Stalled, TooLarge
-from filedropd.client.events import Event, Events
-from filedropd.client.leaving import CHEAP, Wanted
-from filedropd.client.proxies import Proxy, chosen, parsed
+from filedropd.client.uploads.leaving import CHEAP, Wanted
 from filedropd.client.values import Link
 from filedropd.client.values import status_of as standing_of
+from filedropd.client.wire import digests
+from filedropd.client.wire.answers import printable, retry_after
+from filedropd.client.wire.events import Event, Events
+from filedropd.client.wire.proxies import Proxy, chosen, parsed
 from filedropd.tokens import Token
 
 ID = "0123456789abcdef" * 2

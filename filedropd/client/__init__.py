@@ -4,7 +4,6 @@ Everything is ``async def`` and runs on Twisted's reactor. ``docs/client.md`` ha
 ``filedrop``, the command, is :mod:`filedropd.client.command`.
 """
 
-from filedropd.client.connections import Reach
 from filedropd.client.errors import (
     ClientError,
     Damaged,
@@ -33,6 +32,7 @@ from filedropd.client.errors import (
 from filedropd.client.owning import revoke, status, watch
 from filedropd.client.transfer import download, upload
 from filedropd.client.values import Event, Progress, Receipt, Received, Status
+from filedropd.client.wire.connections import Reach
 
 __all__ = [
     "ClientError",

@@ -9,8 +9,7 @@ from typing import Final
 import click
 from click.shell_completion import get_completion_class
 
-from filedropd.client import settings
-from filedropd.client.commands import exits
+from filedropd.client.commands import exits, settings
 from filedropd.client.commands.drops import list_, revoke, status
 from filedropd.client.commands.get import get
 from filedropd.client.commands.put import put

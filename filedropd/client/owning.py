@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from twisted.web.iweb import IResponse
 
-from filedropd.client import answers
-from filedropd.client.connections import Connections, Reach
 from filedropd.client.errors import Later, NotADrop, Unreachable, Untrusted
-from filedropd.client.events import Events
-from filedropd.client.receiving import Body
 from filedropd.client.resuming import PATIENCE, Patience
 from filedropd.client.values import Link, Status, status_of
+from filedropd.client.wire import answers
+from filedropd.client.wire.connections import Connections, Reach
+from filedropd.client.wire.events import Events
+from filedropd.client.wire.receiving import Body
 
 _STREAM: Final = "text/event-stream"
 

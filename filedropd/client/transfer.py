@@ -14,17 +14,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import IO, Any, TypeAlias
 
-from filedropd.client.connections import Connections, Reach
-from filedropd.client.destinations import Destination, Saved, Streamed, Taker
+from filedropd.client.downloads.destinations import Destination, Saved, Streamed, Taker
+from filedropd.client.downloads.fetching import Fetch
+from filedropd.client.downloads.partial import PartFile
 from filedropd.client.errors import Damaged, Exists
-from filedropd.client.fetching import Fetch
-from filedropd.client.leaving import Leave, Wanted
 from filedropd.client.pace import Pace
-from filedropd.client.partial import PartFile
 from filedropd.client.resuming import PATIENCE, Patience
-from filedropd.client.sources import Leavable, opened
 from filedropd.client.threads import Thread
+from filedropd.client.uploads.leaving import Leave, Wanted
+from filedropd.client.uploads.sources import Leavable, opened
 from filedropd.client.values import Link, Progress, Receipt, Received, Watcher, nobody
+from filedropd.client.wire.connections import Connections, Reach
 
 #: Where a download may go: a folder, a file's path, a file open for writing bytes, or a coroutine function that is
 #: given each piece.

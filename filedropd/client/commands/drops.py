@@ -14,14 +14,14 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.threads import deferToThread
 
 from filedropd.client.commands import options
+from filedropd.client.commands.drops_file import Left
 from filedropd.client.commands.exits import DONE
 from filedropd.client.commands.running import complain, run
-from filedropd.client.connections import Reach
-from filedropd.client.drops_file import Left
 from filedropd.client.errors import ClientError, NotFound
 from filedropd.client.owning import revoke as take_back
 from filedropd.client.owning import status as standing
 from filedropd.client.values import Status
+from filedropd.client.wire.connections import Reach
 
 _HEADING: Final = f"{'KEY':8}  {'STATE':20}  {'COPIES':>7}  {'BYTES':>13}  {'EXPIRES':16}  NAME"
 #: So many servers' answers are awaited at once.

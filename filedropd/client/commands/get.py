@@ -10,16 +10,16 @@ from typing import Any, Final
 import attrs
 import click
 
-from filedropd.client import naming
 from filedropd.client.commands import options
 from filedropd.client.commands.exits import DONE
+from filedropd.client.commands.identity import identity
+from filedropd.client.commands.progress import Bar
 from filedropd.client.commands.running import complain, interruptible, run
-from filedropd.client.connections import Reach
 from filedropd.client.errors import PasswordRequired
-from filedropd.client.identity import identity
-from filedropd.client.progress import Bar
 from filedropd.client.transfer import Target, download
 from filedropd.client.values import Link, Received
+from filedropd.client.wire import naming
+from filedropd.client.wire.connections import Reach
 
 #: Stands for the standard output.
 _OUTPUT: Final = "-"

@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 
 import click
 
+from filedropd.client.commands.drops_file import DropsFile, place
 from filedropd.client.commands.running import complain
-from filedropd.client.connections import Reach
-from filedropd.client.drops_file import DropsFile, place
 from filedropd.client.errors import ClientError, Local
 from filedropd.client.values import Link
+from filedropd.client.wire.connections import Reach
 
 C = TypeVar("C", bound=Callable[..., Any])
 

@@ -14,19 +14,19 @@ import attrs
 import click
 from twisted.internet.threads import deferToThread
 
-from filedropd.client.clipboard import copy
 from filedropd.client.commands import options
+from filedropd.client.commands.clipboard import copy
+from filedropd.client.commands.drops_file import Left
 from filedropd.client.commands.exits import DONE, status_of
+from filedropd.client.commands.progress import Bar, Standing
 from filedropd.client.commands.running import complain, run
-from filedropd.client.connections import Reach
-from filedropd.client.drops_file import Left
 from filedropd.client.errors import ClientError, Gone, Local
 from filedropd.client.owning import watch
-from filedropd.client.progress import Bar, Standing
-from filedropd.client.sources import Leavable
 from filedropd.client.transfer import upload
+from filedropd.client.uploads.sources import Leavable
+from filedropd.client.uploads.zipping import zipped
 from filedropd.client.values import Link, Receipt
-from filedropd.client.zipping import zipped
+from filedropd.client.wire.connections import Reach
 
 #: Stands for the standard input.
 _INPUT: Final = "-"

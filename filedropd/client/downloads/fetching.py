@@ -15,15 +15,15 @@ from typing import Final, TypeVar
 import attrs
 from twisted.web.iweb import IResponse
 
-from filedropd.client import answers, digests, naming
-from filedropd.client.connections import Connections
-from filedropd.client.destinations import Destination
+from filedropd.client.downloads.destinations import Destination
+from filedropd.client.downloads.notes import Claimed
 from filedropd.client.errors import Damaged, Later, Locked, NotADrop, Refused, Unreachable, Untrusted
-from filedropd.client.notes import Claimed
 from filedropd.client.pace import Pace
-from filedropd.client.receiving import Body
 from filedropd.client.resuming import Patience, sleep
 from filedropd.client.values import Link, Progress, Watcher
+from filedropd.client.wire import answers, digests, naming
+from filedropd.client.wire.connections import Connections
+from filedropd.client.wire.receiving import Body
 
 T = TypeVar("T")
 

@@ -11,8 +11,8 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED
 import zipstream
 
 from filedropd.client.errors import NotReadable
-from filedropd.client.sources import Blocking, Pieces
 from filedropd.client.threads import Thread
+from filedropd.client.uploads.sources import Blocking, Pieces
 
 
 async def zipped(paths: Sequence[Path], reactor: Any, *, name: str | None = None, compress: bool = False) -> Blocking:

@@ -22,11 +22,11 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS, IResponse
 from zope.interface import implementer
 
-from filedropd.client import proxies
-from filedropd.client.failures import cancelled, explained
-from filedropd.client.proxies import Proxy, TunnelEndpoint
-from filedropd.client.tls import Anybody, Trust
 from filedropd.client.version import VERSION
+from filedropd.client.wire import proxies
+from filedropd.client.wire.failures import cancelled, explained
+from filedropd.client.wire.proxies import Proxy, TunnelEndpoint
+from filedropd.client.wire.tls import Anybody, Trust
 
 #: Bytes that are read, and written, at once. Twisted's own 64 and 128 KiB cost twice the time for each byte.
 READ: Final = 256 * 1024

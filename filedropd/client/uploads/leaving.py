@@ -8,15 +8,15 @@ from urllib.parse import quote, urlsplit
 import attrs
 from twisted.web.iweb import IResponse
 
-from filedropd.client import answers, digests, naming
-from filedropd.client.connections import Connections
 from filedropd.client.errors import Damaged, Later, Local, NoRoom, NotADrop, Unreachable, Untrusted
 from filedropd.client.owning import revoke
 from filedropd.client.pace import Pace
 from filedropd.client.resuming import Patience
-from filedropd.client.sending import Outgoing
-from filedropd.client.sources import Source
+from filedropd.client.uploads.sending import Outgoing
+from filedropd.client.uploads.sources import Source
 from filedropd.client.values import Link, Progress, Receipt, Watcher, moment
+from filedropd.client.wire import answers, digests, naming
+from filedropd.client.wire.connections import Connections
 
 #: Bytes of which the digest costs nobody anything to speak of.
 CHEAP: Final = 64 * 1024 * 1024

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from filedropd.client import notes
+from filedropd.client.downloads import notes
+from filedropd.client.downloads.notes import Claimed, sync_folder, told
 from filedropd.client.errors import Damaged, Exists, InTheWay
-from filedropd.client.notes import Claimed, sync_folder, told
 
 PART: Final = ".part"
 CLAIM: Final = ".claim"

@@ -12,7 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IResponse
 
 from filedropd.client import errors
-from filedropd.client.receiving import Body
+from filedropd.client.wire.receiving import Body
 
 #: Bytes of an answer in JSON that are read.
 MOST: Final = 1024 * 1024

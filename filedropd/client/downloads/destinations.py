@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias
 
+from filedropd.client.downloads.notes import Claimed
+from filedropd.client.downloads.partial import PartFile
 from filedropd.client.errors import Damaged, Local
-from filedropd.client.notes import Claimed
-from filedropd.client.partial import PartFile
 from filedropd.client.threads import Thread
 
 #: Takes a piece; the next one comes when it has.
@@ -61,7 +61,7 @@ class Destination(Protocol):
 
 
 class Saved:
-    """Into a file: see :mod:`filedropd.client.partial`.
+    """Into a file: see :mod:`filedropd.client.downloads.partial`.
 
     :param overwrite: whatever has its name then.
     """

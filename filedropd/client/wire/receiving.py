@@ -13,7 +13,7 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IResponse
 
 from filedropd.client.errors import Stalled
-from filedropd.client.failures import explained
+from filedropd.client.wire.failures import explained
 
 #: Bytes that wait here at most, and one reading more.
 MOST: Final = 4 * 1024 * 1024

@@ -12,7 +12,7 @@ from zope.interface import implementer
 
 from filedropd.client.errors import ClientError, NotReadable, Stalled
 from filedropd.client.resuming import sleep
-from filedropd.client.sources import Source
+from filedropd.client.uploads.sources import Source
 
 #: Bytes that are written at once, at least. More where that takes less than so many seconds, and less again where it
 #: takes more: whoever watches a slow connection sees it go on.

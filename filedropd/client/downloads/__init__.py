@@ -1,0 +1,1 @@
+"""One download: how its bytes come, and where they go."""

@@ -1,0 +1,1 @@
+"""One upload: where its bytes come from, and how they get there."""

@@ -1,0 +1,1 @@
+"""What goes between here and a server: connections, bodies, and what answers mean."""
