@@ -590,8 +590,8 @@ class TCPTests(EndpointContract, HalfCloseContract, TestCase):
         go_on.set()
         await left
         settlement = await download.settled
-        self.assertTrue(came <= settlement.sent < came + 256 * 1024)
-        self.assertLess(256 * 1024, held)  # else this test would tell nothing
+        self.assertTrue(came <= settlement.sent < came + 128 * 1024)
+        self.assertLess(128 * 1024, held)  # else this test would tell nothing
 
     async def test_reset_behind_a_half_close(self):
         """A reset behind a FIN, of which Twisted tells nobody, is found out."""
