@@ -84,7 +84,7 @@ class GivingTests(SenderCase):
         """A file above the limit is refused before a byte of it is sent, and the page says what the limit is."""
         sender = self.sender()
         drop(sender.page, Given("film.mkv", size=16 * MIB + 1))
-        sender.left("film.mkv").says(re.compile(r"16\sMiB is the most"))
+        sender.left("film.mkv").says(re.compile(r"limit here is 16\sMiB"))
         self.assertEqual(sender.visitor.sent, [])
 
     def test_empty(self):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -50,8 +50,8 @@ _drop_argument = click.argument("drop", metavar="DROP", shell_complete=_drops)
 def list_(**given: Any) -> None:
     """List the drops that were left from this machine, the oldest first, and where they stand.
 
-    KEY names a drop for status and revoke, and opens nothing. Those that their server has forgotten are forgotten
-    here, too.
+    KEY names a drop for status and revoke, and opens nothing. Those that are over their time, and that their server
+    has forgotten, are forgotten here, too.
 
     \b
     Examples:
@@ -64,6 +64,7 @@ def list_(**given: Any) -> None:
 async def _list(reactor: Any, *, offline: bool, as_json: bool, reach: Reach) -> int:
     drops = options.drops_file()
     left: Sequence[Left] = await deferToThread(drops.all)
+    now = datetime.now(UTC)
     if not as_json:
         click.echo(_HEADING)
     forgotten = []
@@ -71,7 +72,8 @@ async def _list(reactor: Any, *, offline: bool, as_json: bool, reach: Reach) -> 
         some = left[begin : begin + _AT_ONCE]
         asked: Any = DeferredList([Deferred.fromCoroutine(_asked(each, reach, reactor, offline)) for each in some])
         for each, (_, found) in zip(some, await asked, strict=True):
-            if isinstance(found, NotFound):
+            # That alone may be said by another server, or by a proxy that has lost its way.
+            if isinstance(found, NotFound) and each.expires_at is not None and each.expires_at < now:
                 forgotten.append(each.url)
             else:
                 click.echo(json.dumps(_json(each, found)) if as_json else _line(each, found))

@@ -36,7 +36,7 @@ def load(path: Path, *, required: bool = False) -> dict[str, Any]:
     """
     try:
         told = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         if required:
             raise Local(f"There is no configuration file {path}.") from error
         return {}

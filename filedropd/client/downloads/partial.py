@@ -7,6 +7,7 @@ on there is no other copy.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -158,12 +159,14 @@ class PartFile:
 
         :returns: that name.
         :raises Exists: somebody else has it by now; the part stays.
+        :raises InTheWay: what is to be overwritten is a device, a FIFO or a folder.
         :raises Local: it cannot be written.
         """
         with told(self.path):
             os.fsync(self._descriptor)
         with told(self.target):
             if overwrite:
+                _may_be_replaced(self.target)
                 self.path.replace(self.target)
             else:
                 _rename_new(self.path, self.target)
@@ -176,6 +179,14 @@ class PartFile:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def _may_be_replaced(target: Path) -> None:
+    """Return if there is nothing but a file, or a link."""
+    with contextlib.suppress(FileNotFoundError):
+        mode = target.lstat().st_mode
+        if not stat.S_ISREG(mode) and not stat.S_ISLNK(mode):
+            raise InTheWay(target, "is not a plain file. Name another file with -o.")
 
 
 def _rename_new(path: Path, target: Path) -> None:

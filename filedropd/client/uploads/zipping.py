@@ -51,6 +51,9 @@ def _name(path: Path) -> str:
 def _made(named: Iterable[tuple[Path, str]], *, compress: bool) -> zipstream.ZipStream:
     stream = zipstream.ZipStream(compress_type=ZIP_DEFLATED if compress else ZIP_STORED, sized=not compress)
     for path, name in named:
+        if not (os.path.isfile(path) or os.path.isdir(path)) and os.path.exists(path):
+            raise NotReadable(f"{path} is neither a file nor a folder, and cannot be in a zip.")
+        _in_unicode(name)
         try:
             stream.add_path(path, name, recurse=_walked)
         except OSError as error:
@@ -62,7 +65,16 @@ def _walked(path: str) -> Iterator[str]:
     """Yield all files and folders below a folder. To open a FIFO would be to wait for ever."""
     for each in zipstream.walk(path):
         if os.path.isfile(each) or os.path.isdir(each):
+            _in_unicode(each)
             yield each
+
+
+def _in_unicode(name: str) -> None:
+    """Return if a zip can have the name."""
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise NotReadable(f"{name!r} is not UTF-8, as a name in a zip has to be. Rename it.") from error
 
 
 def _telling(stream: zipstream.ZipStream) -> Iterator[bytes]:

@@ -77,7 +77,7 @@ class Body(Protocol):
     def leave(self) -> None:
         """Close the connection: nobody reads on."""
         if self._over is None and self.transport is not None:
-            self.transport.abortConnection()  # type: ignore[attr-defined]
+            self.transport.loseConnection()  # there is no other way to it; with data unread it is a reset
 
     def _resume(self) -> None:
         if self._paused and self._over is None and self.transport is not None:

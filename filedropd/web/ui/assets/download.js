@@ -7,6 +7,8 @@ import { apart, date, percent, say, time } from "./words.js";
 const FIRST = 700;
 const OFTEN = 1000;
 const SELDOM = 4000;
+/** Milliseconds before a press within which a download that ended may be the one that it began: clocks tell seconds. */
+const BEFORE = 2000;
 /** How often a claim may not be there before it is given up: it was released, or the browser asked nothing. */
 const PATIENCE = 20;
 
@@ -15,14 +17,19 @@ const heading = document.getElementById("heading");
 const bar = document.getElementById("bar");
 const lead = document.getElementById("left");
 const name = document.getElementById("name").textContent;
+const first = { mood: document.body.dataset.mood, headline: heading.textContent, words: lead.textContent };
 /** Which press of the button is asked for; an earlier one is not asked for any more. */
 let asking = 0;
+/** When that was, in milliseconds since the page was opened. */
+let pressed = 0;
 /** What the page shows, "" before anything is known. */
 let stage = "";
 
 form.addEventListener("submit", () => {
   // The form goes its own way. Its answer is a download, and this page stays; or another page, and this one is over.
   asking += 1;
+  pressed = performance.now();
+  put("preparing", "live", say("fetching.preparing"), "", { part: 0 });
   setTimeout(ask, FIRST, asking, 0, 0);
 });
 
@@ -34,10 +41,12 @@ async function ask(turn, times, missing) {
   let over = false;
   try {
     const response = await fetch(form.dataset.claim, { cache: "no-store", referrerPolicy: "no-referrer" });
-    if (response.ok) {
+    const claim = response.ok ? await response.json() : null;
+    if (claim !== null && !earlier(claim, response)) {
       missing = 0;
-      over = show(await response.json());
+      over = show(claim);
     } else if ((missing += 1) >= PATIENCE) {
+      offer();
       return;
     }
   } catch {
@@ -49,6 +58,17 @@ async function ask(turn, times, missing) {
   if (!over) {
     setTimeout(ask, times < 60 ? OFTEN : SELDOM, turn, times + 1, missing);
   }
+}
+
+/** Offer what the page offered at first: nothing came of the press. */
+function offer() {
+  put("", first.mood, first.headline, first.words, { again: true });
+}
+
+/** Tell whether a claim had ended before the button was pressed: the server has yet to see the press. */
+function earlier(claim, response) {
+  const now = Date.parse(response.headers.get("Date") ?? "");
+  return claim.state === "delivered" && now - Date.parse(claim.ended_at) > performance.now() - pressed + BEFORE;
 }
 
 /** Show where a claim stands; tells whether it has come to an end. */
@@ -92,9 +112,14 @@ function put(now, mood, headline, words, { part = null, again = false, end = fal
   title(now === "running" ? percent(part) : null);
   document.getElementById("terminal").hidden = true;
   document.getElementById("resume-note").hidden = true;
+  const left = !again && form.contains(document.activeElement);
   form.hidden = !again;
-  if (again) {
+  if (again && now !== "") {
     offerAgain();
+  }
+  if (left) {
+    // Else the keyboard is nowhere.
+    heading.focus();
   }
   if (end) {
     document.getElementById("kept").hidden = true;
@@ -114,6 +139,14 @@ function offerAgain() {
   document.getElementById("secret")?.remove();
   document.getElementById("submit").textContent = say("fetching.again");
 }
+
+addEventListener("pageshow", ({ persisted }) => {
+  // Back from another page, which was the answer to the press.
+  if (persisted && stage === "preparing") {
+    asking += 1;
+    offer();
+  }
+});
 
 for (const each of document.querySelectorAll("time")) {
   each.textContent = date(each.dateTime);

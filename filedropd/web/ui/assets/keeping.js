@@ -2,6 +2,7 @@
 
 import { Card } from "./card.js";
 import * as drops from "./drops.js";
+import { taken_back } from "./sending.js";
 import { follow } from "./status.js";
 import { events, told } from "./story.js";
 import { call, tell, warn } from "./voice.js";
@@ -31,6 +32,7 @@ export class Keeping {
     this.card = card;
     this.fresh = fresh;
     this.forgotten = forgotten;
+    this.api = api;
     this.address = `${api}/${drop.id}`;
     this.over = false;
     card.facts(...[
@@ -167,35 +169,42 @@ export class Keeping {
       }
       place.hidden = false;
       button.setAttribute("aria-expanded", "true");
+      this.#complain();
     } catch {
-      warn(say("faults.code"));
+      this.#complain(say("faults.code"));
     }
   }
 
   /** @param {boolean} sure_wanted ask whether it is to be taken back, or do not */
   #ask(sure_wanted) {
+    this.#complain();
     this.card.part("ask").hidden = !sure_wanted;
     this.card.offer(...(sure_wanted ? [] : ["revoke"]));
     this.card.part(sure_wanted ? "no" : "revoke").focus();
   }
 
   async #revoke() {
-    const headers = { Authorization: `Bearer ${this.drop.owner_token}` };
-    try {
-      const response = await fetch(this.address, { method: "DELETE", headers, credentials: "omit" });
-      if (!response.ok && ![404, 410].includes(response.status)) {
-        throw new Error(`${response.status}`);
-      }
-      this.card.part("ask").hidden = true;
-      this.#offer(false);
-      this.card.part("forget").focus();
-      // What became of it, the server says: it may have been delivered meanwhile.
-      this.stop();
-      this.#control = new AbortController();
-      this.#follow();
-    } catch {
-      warn(say("faults.revoke", { name: apart(this.drop.name) }));
-      this.#ask(false);
+    this.#complain();
+    if (!(await taken_back(this.api, this.drop))) {
+      // The question stays: the file is still there.
+      this.#complain(say("faults.revoke", { name: apart(this.drop.name) }));
+      return;
+    }
+    this.card.part("ask").hidden = true;
+    this.#offer(false);
+    this.card.part("forget").focus();
+    // What became of it, the server says: it may have been delivered meanwhile.
+    this.stop();
+    this.#control = new AbortController();
+    this.#follow();
+  }
+
+  /** @param {string} [words] what went wrong; nothing any more where there are none */
+  #complain(words = "") {
+    this.card.part("fault").textContent = words;
+    this.card.part("fault").hidden = words === "";
+    if (words !== "") {
+      warn(words);
     }
   }
 

@@ -2,7 +2,7 @@
 
 import { Card } from "./card.js";
 import { Pace } from "./pace.js";
-import { Fault, send } from "./sending.js";
+import { Fault, send, taken_back } from "./sending.js";
 import { tell, title, warn } from "./voice.js";
 import { apart, percent, say, size, span } from "./words.js";
 
@@ -11,6 +11,8 @@ const AT_ONCE = 2;
 
 /** @type {Set<Leaving>} all that have not ended */
 const under_way = new Set();
+/** Bytes of those that are left, while others are under way. */
+let done = 0;
 /** @type {Leaving[]} */
 const waiting = [];
 let busy = 0;
@@ -50,6 +52,7 @@ export class Leaving {
       return;
     }
     this.control = new AbortController();
+    this.unwanted = false;
     this.sent = 0;
     this.card.show({ mood: "calm", headline: say("drops.waiting_to_send"), part: 0 });
     this.card.offer("cancel");
@@ -70,14 +73,17 @@ export class Leaving {
         pace.note(this.sent, performance.now());
         this.#progress(pace);
       }, this.control.signal);
-      under_way.delete(this);
-      tell(say("drops.ready", { name: apart(this.file.name) }));
-      this.to.kept(this, receipt);
+      this.#end(this.file.size);
+      if (this.unwanted && (await taken_back(this.server.api, receipt))) {
+        this.#dropped();
+      } else {
+        tell(say("drops.ready", { name: apart(this.file.name) }));
+        this.to.kept(this, receipt);
+      }
     } catch (error) {
-      under_way.delete(this);
+      this.#end();
       if (this.control.signal.aborted) {
-        tell(say("drops.cancelled", { name: apart(this.file.name) }));
-        this.to.dropped(this);
+        this.#dropped();
       } else if (error instanceof Fault) {
         this.#failed(words(error), ![400, 413].includes(error.status));
       } else {
@@ -99,12 +105,29 @@ export class Leaving {
 
   #cancel() {
     const place = waiting.indexOf(this);
+    if (place < 0 && this.sent >= this.file.size) {
+      // The server may have all of it: only with its answer can it be taken back.
+      this.unwanted = true;
+      this.card.offer();
+      return;
+    }
     this.control.abort();
     if (place >= 0) {
       waiting.splice(place, 1);
-      under_way.delete(this);
+      this.#end();
       this.to.dropped(this);
     }
+  }
+
+  #dropped() {
+    tell(say("drops.cancelled", { name: apart(this.file.name) }));
+    this.to.dropped(this);
+  }
+
+  /** @param {number} [left] bytes that are with the server now */
+  #end(left = 0) {
+    under_way.delete(this);
+    done = under_way.size === 0 ? 0 : done + left;
   }
 
   #failed(why, again) {
@@ -126,8 +149,8 @@ function next() {
 
 /** How far all of them together are. */
 function show_title() {
-  const total = [...under_way].reduce((sum, { file }) => sum + file.size, 0);
-  const sent = [...under_way].reduce((sum, each) => sum + each.sent, 0);
+  const total = [...under_way].reduce((sum, { file }) => sum + file.size, done);
+  const sent = [...under_way].reduce((sum, each) => sum + each.sent, done);
   title(under_way.size === 0 ? null : percent(total === 0 ? 0 : sent / total));
 }
 

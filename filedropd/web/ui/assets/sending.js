@@ -59,6 +59,23 @@ export function send(address, file, options, progress, signal) {
   });
 }
 
+/**
+ * Take a drop back; tells whether that worked.
+ * @param {string} api
+ * @param {{id: string, owner_token: string}} drop
+ * @returns {Promise<boolean>}
+ */
+export async function taken_back(api, { id, owner_token }) {
+  try {
+    const headers = { Authorization: `Bearer ${owner_token}` };
+    const response = await fetch(`${api}/${id}`, { method: "DELETE", headers, credentials: "omit" });
+    // Where it is gone already there is nothing to take back.
+    return response.ok || [404, 410].includes(response.status);
+  } catch {
+    return false;
+  }
+}
+
 /** @param {File} file @returns {Promise<boolean>} */
 async function readable(file) {
   try {
