@@ -52,6 +52,17 @@ class PartTests(SynchronousTestCase):
         self.assertEqual(self.target, part.publish(overwrite=False))
         self.assertEqual((BYTES, ["a.bin"]), (self.target.read_bytes(), os.listdir(self.folder)))
 
+    def test_overwritten(self):
+        """What is overwritten is a file; a device or a FIFO is not made one."""
+        self.target.write_text("old")
+        self.begun(BYTES).publish(overwrite=True)
+        self.assertEqual(BYTES, self.target.read_bytes())
+        self.target.unlink()
+        os.mkfifo(self.target)
+        with self.assertRaisesRegex(InTheWay, "not a plain file"):
+            self.begun(BYTES).publish(overwrite=True)
+        self.assertTrue(stat.S_ISFIFO(self.target.stat().st_mode))
+
     def test_gone_on_with(self):
         """What an earlier process left is gone on with, and hashed from its beginning."""
         self.begun(BYTES[:3333]).close()

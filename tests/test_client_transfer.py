@@ -207,6 +207,11 @@ class UploadTests(TransferTestCase):
             await zipped([tree, tree], _REACTOR)
         with self.assertRaisesRegex(NotReadable, "No such"):
             await zipped([tree / "nothing"], _REACTOR)
+        with self.assertRaisesRegex(NotReadable, "neither a file nor a folder"):
+            await zipped([tree / "fifo"], _REACTOR)
+        (tree / os.fsdecode(b"\xff.txt")).write_text("its name is no text")
+        with self.assertRaisesRegex(NotReadable, "not UTF-8"):
+            await zipped([tree], _REACTOR)
 
 
 class DownloadTests(TransferTestCase):

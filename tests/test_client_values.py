@@ -204,6 +204,7 @@ class SettingsTests(SynchronousTestCase):
         """What it says is taken; what has no meaning is said."""
         path = Path(self.mktemp())
         self.assertEqual({}, settings.load(path))
+        self.assertEqual({}, settings.load(Path("/dev/null/.config/config.toml")))  # the home of many a service
         self.assertRaisesRegex(Local, "no configuration file", settings.load, path, required=True)
         path.write_text('server = "https://drop.example"\ndownloads = 3\n')
         self.assertEqual({"server": "https://drop.example", "downloads": 3}, settings.load(path))

@@ -317,6 +317,14 @@ class DropsTests(CommandTestCase):
         )
         self.assertEqual(2, self.done("list", "--offline").count("not asked"))
 
+    def test_another_server(self):
+        """A server that knows nothing of drops, or a proxy that has lost its way, costs nobody the key to his."""
+        link = self.put()
+        path = self.home.home / ".local/state/filedrop/drops.json"
+        path.write_text(path.read_text().replace(link[-32:], "0" * 32))
+        for _ in range(2):
+            self.assertEqual(["There"], [each["problem"].split()[0] for each in self.listed()])
+
     def test_status(self):
         """What happened to it, by its name, its key or its link."""
         link = self.put()

@@ -119,3 +119,12 @@ class TerminalTests(SynchronousTestCase):
             self.assertEqual(0, terminal.end(), terminal.shown)
         self.assertIn("big: claimed", terminal.shown)
         self.assertIn("big: delivered", terminal.shown)
+
+    def test_interrupted_wait(self):
+        """Who waits no more ends with Ctrl-C, and the drop stays."""
+        with self.home.terminal("put", "--wait", "big") as terminal:
+            terminal.until("0 of 1 delivered").type("\x03")
+            self.assertEqual(130, terminal.end(), terminal.shown)
+        self.assertIn("interrupted", terminal.shown)
+        self.assertNotIn("Traceback", terminal.shown)
+        self.assertEqual(0, self.home.run("get", "-o", "b", re.findall(r"http://\S+", terminal.shown)[0]).status)
