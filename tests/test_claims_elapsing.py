@@ -233,6 +233,14 @@ class CrashTests(SynchronousTestCase):
             after = recovered(a_ledger(claim, a_transfer(settled=settled)), 1000.0, POLICY)
             self.assertEqual(([PRESUMED], 1000.0 + WINDOW), (states(after), after.claims[0].until))
 
+    def test_presumed_and_confirmed(self):
+        """One that its recipient has had again, whole, meanwhile is delivered, and kept no longer."""
+        claim = a_claim(state=PRESUMED, handed=ALL, confirmed=ALL, until=1.0)
+        gone = {"state": DropState.GONE, "reason": Reason.DELIVERED}
+        for settled in (True, False):
+            after = recovered(a_ledger(claim, a_transfer(settled=settled), **gone), 1000.0, POLICY)
+            self.assertEqual(([DELIVERED], True), (states(after), after.drop.finished))
+
     def test_counted_once(self):
         """What had settled by quiet was counted then, and is not again."""
         ledger = a_ledger(a_claim(handed=strides(0, 1)), a_transfer(length=STRIDE, settled=True))

@@ -193,6 +193,21 @@ class SettlingTests(SynchronousTestCase):
         answer.acknowledge(BODY - 1)
         answer.settling.client_asked()
         self.assertNoResult(finished)
+        answer.end()
+        self.assertEqual((0, False), fate(self.successResultOf(finished)))
+
+    def test_asked_midway(self):
+        """One that comes when all that was sent by then is acknowledged says that it was kept if no more is sent."""
+        for more, outcome in ((0, (BODY, True)), (10, (0, False))):
+            answer = Answer()
+            answer.acknowledge(BODY)
+            answer.settling.client_asked()
+            if more:
+                answer.settling.sending(more)
+                answer.counts.written += more
+            finished = answer.settling.finish()
+            answer.end()
+            self.assertEqual(outcome, fate(self.successResultOf(finished)))
 
     def test_reset(self):
         """A reset confirms nothing, whatever was acknowledged: unread data is thrown away with it."""

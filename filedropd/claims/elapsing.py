@@ -104,6 +104,11 @@ def recovered(ledger: Ledger, now: float, policy: Policy, alive: Container[str] 
         elif claim.state is ClaimState.OPEN:
             ledger = ledger.noted(Touch.BROKEN, now, claim=claim.number, offset=offset)
             ledger = suspended(ledger, accounted, now)
+        elif (
+            claim.state is ClaimState.PRESUMED and not ledger.of(accounted) and accounted.confirmed == ledger.drop.whole
+        ):
+            # Its recipient has had all of it again, and only the dead one's transfer had yet to end.
+            ledger = ledger.moved(accounted, ClaimState.DELIVERED, now)
     return ledger
 
 

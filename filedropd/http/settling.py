@@ -84,6 +84,7 @@ class Settling:
         self._finished = False
         self._mark: int | None = None
         self._confirmed = -1  # not even the head of the answer
+        self._asked = -1  # the client asked again when all of so many bytes was acknowledged
         self._departed: int | None = None  # as it was measured at the end
         self._aborting = self._all_at_end = self._closed = False
         self._deadline = Deadline(clock)
@@ -104,7 +105,7 @@ class Settling:
         if self._result is None:
             self._finished = True
             self._mark = self._acknowledgements.mark()
-            if self._confirmed >= self._given:
+            if max(self._confirmed, self._asked) >= self._given:
                 self._settle(complete=True)
             else:
                 self._progress = (self._acknowledgements.progress(), self._clock.seconds())
@@ -131,8 +132,18 @@ class Settling:
         self._confirm()
 
     def client_asked(self) -> None:
-        """Note the first byte of the client's next request."""
-        self._confirm()
+        """Note the first byte of the client's next request.
+
+        One that came before all was acknowledged says nothing: it may have been sent before the body came.
+        """
+        if self._aftermath is not None:
+            self._aftermath.end(kept=True)
+        if not self.all_acknowledged():
+            return
+        if self._finished:
+            self._settle(complete=True)
+        else:
+            self._asked = self._given
 
     def aborting(self) -> None:
         """Note that the connection is about to be broken off: until it is, the kernel sends what it has."""
