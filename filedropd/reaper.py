@@ -168,7 +168,7 @@ class Reaper:
     async def _reap_taken(self) -> None:
         """Deal with what was taken, many at once: the stores put together what comes together.
 
-        :raises Exception: one could not be dealt with; it is still taken.
+        :raises FiledropError: a store is away; what was not dealt with is still taken.
         """
         drops = list(self._taken.values())
         for first in range(0, len(drops), _AT_ONCE):
@@ -177,7 +177,14 @@ class Reaper:
                 raise failures[0]
 
     async def _reap_one(self, drop: Drop) -> None:
-        await self._reap(drop)
+        try:
+            await self._reap(drop)
+        except FiledropError:  # a store is away, and not for this one alone
+            raise
+        except Exception:  # noqa: BLE001 - one that cannot be dealt with must not keep the others from it
+            self._log.failure(
+                "drop {drop} cannot be dealt with; trying again in {seconds} s", drop=short(drop.key), seconds=TAKEN
+            )
         del self._taken[drop.key]
 
     async def _reap(self, drop: Drop) -> None:

@@ -47,18 +47,27 @@ class Threads:
 
         A call that was made is made: who cancels the Deferred stops waiting, and no more.
 
-        :raises RuntimeError: after :meth:`stop`.
+        :raises RuntimeError: after :meth:`stop`; or the system gives us no thread at all.
         """
         if not self._open:
             raise RuntimeError(f"the threads of {self._name} were stopped")
         waiting: Deferred[T] = Deferred()
+        if len(self._threads) < min(self._running + 1, self._most):
+            self._begin()
         self._running += 1
-        if len(self._threads) < min(self._running, self._most):
-            thread = Thread(target=self._work, name=f"{self._name} {len(self._threads)}")
-            self._threads.append(thread)
-            thread.start()
         self._calls.put((waiting, call, args, kwargs))
         return waiting
+
+    def _begin(self) -> None:
+        """Begin one more thread; where the system gives us none, those that there are have to do."""
+        thread = Thread(target=self._work, name=f"{self._name} {len(self._threads)}")
+        try:
+            thread.start()
+        except RuntimeError:
+            if not self._threads:
+                raise
+        else:
+            self._threads.append(thread)
 
     def stop(self) -> None:
         """Return when all calls have ended that were made, and the threads with them. This one blocks.

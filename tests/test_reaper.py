@@ -13,7 +13,7 @@ from filedropd.claims.elapsing import revoked
 from filedropd.claims.policy import Policy
 from filedropd.errors import Unavailable
 from filedropd.model import ClaimState, Drop, DropState, Reason
-from filedropd.reaper import LONGEST_RETRY, LONGEST_SLEEP, RECORDS_RETRY, TOMBSTONE
+from filedropd.reaper import LONGEST_RETRY, LONGEST_SLEEP, RECORDS_RETRY, TAKEN, TOMBSTONE
 from filedropd.upload import Receipt
 from tests.support import BEGAN, KEPT, Core, CoreTestCase, Recipient
 
@@ -147,6 +147,17 @@ class TimeTests(ReaperTestCase):
         self.core.journal.mend()
         self.elapse(60)
         self.assertEqual({DropState.PURGED}, {self.state(receipt) for receipt in receipts})
+
+    def test_one_is_broken(self):
+        """One that cannot be dealt with, for a reason that nobody expected, keeps no other, and is tried again."""
+        broken, other = self.upload(), self.upload()
+        self.core.stored.fail_next("delete", ValueError("nobody expected that"))
+        self.revoke(broken)
+        self.assertEqual(1, len(self.flushLoggedErrors(ValueError)))
+        self.revoke(other)
+        self.assertEqual((DropState.GONE, DropState.PURGED), (self.state(broken), self.state(other)))
+        self.elapse(TAKEN + 1)
+        self.assertEqual(DropState.PURGED, self.state(broken))
 
     def test_woken(self):
         """What has become due is deleted at once when the reaper is woken."""

@@ -6,6 +6,7 @@ import gc
 import threading
 import weakref
 from typing import Any, cast
+from unittest.mock import patch
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
@@ -38,6 +39,14 @@ class ThreadsTests(TestCase):
         here: list[int] = []
         await self.threads.run(divmod, 17, 3).addCallback(lambda _: here.append(threading.get_ident()))
         self.assertEqual([threading.get_ident()], here)
+
+    async def test_no_more_threads(self):
+        """Where the system gives no more threads, those that there are do all; where there is none, that is said."""
+        with patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")):
+            self.assertRaises(RuntimeError, self.threads.run, int)
+        self.assertEqual(0, await self.threads.run(int))
+        with patch.object(threading.Thread, "start", side_effect=RuntimeError("can't start new thread")):
+            self.assertEqual([0] * 5, await gatherResults([self.threads.run(int) for _ in range(5)]))
 
     async def test_arguments(self):
         """It is given its arguments, by place and by name."""

@@ -40,10 +40,10 @@ class Pipe:
         :raises OSError: there can be none, or none of a useful size.
         """
         fileno, entry = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        # Not where the pipes of this user hold so much already that he gets small ones only.
-        with contextlib.suppress(PermissionError):
-            fcntl.fcntl(entry, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
         pipe = cls(fileno, entry)
+        # Not where the pipes of this user hold so much already that he gets small ones only, or there is no memory.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(entry, fcntl.F_SETPIPE_SZ, PIPE_SIZE)
         if fcntl.fcntl(entry, fcntl.F_GETPIPE_SZ) < LEAST_SIZE:
             pipe.close()
             raise OSError(errno.ENOSPC, "pipes are too small here")
