@@ -6,6 +6,8 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
+from playwright.sync_api import expect
+
 from tests.browser.giving import Given, drop
 from tests.browser.recipient import Recipient, content
 from tests.browser.road import Way
@@ -76,6 +78,22 @@ class StatusTests(SenderCase):
         left.says(said("status.revoked"))
         self.assertEqual(request("GET", link).json()["reason"], "revoked")
 
+    def test_revoke_fails(self):
+        """Where taking back fails that is seen, and asked again; it works when the server is there."""
+        sender, left = self.leaves()
+        link = left.link
+        sender.page.route(re.compile("/file/"), lambda route: route.abort())
+        left.button("list.revoke").click()
+        left.button("list.revoke_yes").click()
+        fault = left.item.locator("[data-part=fault]")
+        expect(fault).to_have_text(said("faults.revoke"))
+        expect(fault).to_be_visible()
+        sender.page.unroute(re.compile("/file/"))
+        left.button("list.revoke_yes").click()
+        left.says(said("status.revoked"))
+        expect(fault).to_be_hidden()
+        self.assertEqual(request("GET", link).json()["reason"], "revoked")
+
 
 class RestartTests(SenderCase):
     """The daemon ends, and is started again."""
@@ -111,6 +129,15 @@ class ListTests(SenderCase):
         left.says(said("status.waiting"))
         request("GET", link)
         left.says(said("status.delivered"))
+
+    def test_kept_nowhere(self):
+        """Where the browser keeps nothing that is said: the keys are lost with the page."""
+        visitor = self.visitor()
+        visitor.context.add_init_script("Storage.prototype.setItem = () => { throw new Error('no room'); };")
+        sender = Sender(visitor, self.daemon.url("/"))
+        drop(sender.page, Given("a.txt", "content"))
+        self.assertEqual(request("GET", sender.left("a.txt").link).content, b"content")
+        expect(sender.page.locator("#list-note")).to_have_text(said("faults.unkept"))
 
     def test_while_away(self):
         """What happened while the page was closed is seen when it is opened again."""

@@ -133,6 +133,25 @@ class SendingTests(SenderCase):
         drop(sender.page, Given("next.txt", "next"))
         self.assertEqual(request("GET", sender.left("next.txt").link).content, b"next")
 
+    def test_cancel_at_the_end(self):
+        """One that is cancelled when all of it is sent is taken back as soon as the server has answered."""
+        road = self.road()
+        sender = self.sender(road.url())
+        with sender.page.expect_response(re.compile("/file$")) as answered:
+            # The modules that it needs then come first.
+            drop(sender.page, Given("before.txt", "content"))
+        self.assertTrue(answered.value.ok and sender.left("before.txt").link)
+        road.hold(Way.DOWN)
+        drop(sender.page, Given("a.txt", "content"))
+        left = sender.left("a.txt")
+        left.says(said("drops.finishing"))
+        with sender.page.expect_response(re.compile("/file$")) as answered:
+            left.button("list.cancel").click()
+            expect(left.item).to_be_visible()
+            road.release(Way.DOWN)
+        left.item.wait_for(state="detached")
+        self.assertEqual(request("GET", answered.value.json()["url"]).json()["reason"], "revoked")
+
     def test_broken(self):
         """When the connection breaks the page says so, and a second try gets the link."""
         sender, road = self.held()

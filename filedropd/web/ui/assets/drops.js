@@ -18,6 +18,11 @@ const KEY = "filedrop.drops";
 /** What there is where a browser keeps nothing, as some do in private windows. @type {?Drop[]} */
 let unkept = null;
 
+/** Tell whether they are there when the page is opened again. @returns {boolean} */
+export function lasting() {
+  return unkept === null;
+}
+
 /** Return them, the newest first. @returns {Drop[]} */
 export function all() {
   if (unkept !== null) {

@@ -13,10 +13,18 @@ const section = document.getElementById("drops");
 const list = document.getElementById("list");
 const refused = document.getElementById("refused");
 const clear = document.getElementById("clear");
+const note = document.getElementById("list-note");
 const server = { api: form.dataset.api, most: Number(form.dataset.most) };
 
 /** @type {Map<string, import("./keeping.js").Keeping>} */
 const kept = new Map();
+
+addEventListener("beforeunload", (event) => {
+  // What this browser does not keep is lost with the page.
+  if (!drops.lasting() && drops.all().some(({ last }) => !last)) {
+    event.preventDefault();
+  }
+});
 
 /** What looks after drops is loaded when there is one, or is to be one: most pages are opened without. */
 const keeper = () => import("./keeping.js");
@@ -54,6 +62,11 @@ async function left(leaving, receipt) {
     expires_at: receipt.expires_at,
   };
   drops.add(drop);
+  if (!drops.lasting()) {
+    note.textContent = say("faults.unkept");
+    note.classList.add("wrong");
+    warn(note.textContent);
+  }
   let keeping;
   try {
     keeping = new (await keeper()).Keeping(drop, server.api, gone, true);
