@@ -235,6 +235,14 @@ class DownloadTests(TransferTestCase):
         self.assertEqual([data] * 4, [*found, opened.getvalue(), b"".join(pieces)])
         self.assertEqual(["b", "left.bin"], sorted(os.listdir(self.folder)))
 
+    async def test_progress(self):
+        """How much there is is known before all of it has come."""
+        receipt = await upload(self.file(bytes(3 * MIB)), self.server)
+        told: list[Progress] = []
+        await download(receipt.url, self.folder, overwrite=True, progress=told.append)
+        self.assertEqual({3 * MIB}, {each.total for each in told})
+        self.assertEqual(3 * MIB, told[-1].done)
+
     async def test_once(self):
         """It is delivered when the call returns, and gone for the next one."""
         receipt = await self.left()

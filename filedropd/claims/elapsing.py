@@ -6,7 +6,7 @@ from collections.abc import Container
 
 from filedropd import spans
 from filedropd.claims.asking import attempts
-from filedropd.claims.ending import completed, covered, suspended, window
+from filedropd.claims.ending import assured, completed, covered, suspended, window
 from filedropd.claims.ledger import Ledger
 from filedropd.claims.policy import Policy
 from filedropd.model import Claim, ClaimState, Drop, DropState, Reason, Touch, Transfer
@@ -104,11 +104,8 @@ def recovered(ledger: Ledger, now: float, policy: Policy, alive: Container[str] 
         elif claim.state is ClaimState.OPEN:
             ledger = ledger.noted(Touch.BROKEN, now, claim=claim.number, offset=offset)
             ledger = suspended(ledger, accounted, now)
-        elif (
-            claim.state is ClaimState.PRESUMED and not ledger.of(accounted) and accounted.confirmed == ledger.drop.whole
-        ):
-            # Its recipient has had all of it again, and only the dead one's transfer had yet to end.
-            ledger = ledger.moved(accounted, ClaimState.DELIVERED, now)
+        else:  # its recipient may have had all of it again, and only the dead one's transfer had yet to end
+            ledger = assured(ledger, accounted, now)
     return ledger
 
 

@@ -56,7 +56,11 @@ def confirm(ledger: Ledger, id: str, now: float, policy: Policy, *, kept: bool) 
         ledger = ledger.noted(
             Touch.BROKEN, now, claim=claim.number, offset=_offset(ledger.drop, transfer, transfer.length)
         )
-    ledger = ledger.with_claim(claim)
+    return assured(ledger.with_claim(claim), claim, now)
+
+
+def assured(ledger: Ledger, claim: Claim, now: float) -> Ledger:
+    """Let a presumed ``claim`` be delivered, if its recipient has all for certain and nothing more can be learnt."""
     if claim.state is ClaimState.PRESUMED and not ledger.of(claim) and claim.confirmed == ledger.drop.whole:
         return ledger.moved(claim, ClaimState.DELIVERED, now)
     return ledger
@@ -78,8 +82,7 @@ def _concluded(ledger: Ledger, claim: Claim, transfer: Transfer, now: float, *, 
             return ledger.moved(claim, ClaimState.COVERED, now)
         return ledger
     if claim.state is ClaimState.PRESUMED:
-        certain = not ledger.of(claim) and claim.confirmed == drop.whole
-        return ledger.moved(claim, ClaimState.DELIVERED, now) if certain else ledger
+        return assured(ledger, claim, now)
     if claim.state is ClaimState.COVERED or (settled and covered(claim, drop)):
         return completed(ledger, claim, now)
     if not claim.sent:

@@ -129,15 +129,17 @@ class Settling:
     def client_closed(self) -> None:
         """Note the client's FIN, while the socket is still open."""
         self._closed = True
-        self._confirm()
+        self._go_on()
+        self._confirmed = max(self._confirmed, self._prefix())
+        if self._finished and self.all_acknowledged():
+            self._settle(complete=True)
 
     def client_asked(self) -> None:
         """Note the first byte of the client's next request.
 
         One that came before all was acknowledged says nothing: it may have been sent before the body came.
         """
-        if self._aftermath is not None:
-            self._aftermath.end(kept=True)
+        self._go_on()
         if not self.all_acknowledged():
             return
         if self._finished:
@@ -209,12 +211,10 @@ class Settling:
         position = self._acknowledgements.position()
         return -1 if position is None else max(-1, min(position - self._start, self._given))
 
-    def _confirm(self) -> None:
+    def _go_on(self) -> None:
+        """End the doubt about a body that was settled by quiet: its client is still there, and has not reset."""
         if self._aftermath is not None:
             self._aftermath.end(kept=True)
-        self._confirmed = max(self._confirmed, self._prefix())
-        if self._finished and self.all_acknowledged():
-            self._settle(complete=True)
 
     def _poll(self) -> None:
         """Look again and again whether all is acknowledged: the kernel tells nobody."""

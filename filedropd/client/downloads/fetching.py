@@ -179,8 +179,7 @@ class Fetch:
         if response.code not in {200, 206}:
             raise await self._refused(response)
         seen = self._seen(response)
-        # Of an answer with a body Twisted keeps the length apart from the fields.
-        first, size = 0, response.length if isinstance(response.length, int) else None
+        first, size = 0, seen.size
         if response.code == 206:
             first, size = answers.content_range(response) or (-1, None)
         if first not in {0, to.done} or (claimed.size is not None and size not in {None, claimed.size}):

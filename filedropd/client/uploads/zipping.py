@@ -51,7 +51,7 @@ def _name(path: Path) -> str:
 def _made(named: Iterable[tuple[Path, str]], *, compress: bool) -> zipstream.ZipStream:
     stream = zipstream.ZipStream(compress_type=ZIP_DEFLATED if compress else ZIP_STORED, sized=not compress)
     for path, name in named:
-        if not (os.path.isfile(path) or os.path.isdir(path)) and os.path.exists(path):
+        if os.path.exists(path) and not _fits(path):
             raise NotReadable(f"{path} is neither a file nor a folder, and cannot be in a zip.")
         _in_unicode(name)
         try:
@@ -64,9 +64,14 @@ def _made(named: Iterable[tuple[Path, str]], *, compress: bool) -> zipstream.Zip
 def _walked(path: str) -> Iterator[str]:
     """Yield all files and folders below a folder. To open a FIFO would be to wait for ever."""
     for each in zipstream.walk(path):
-        if os.path.isfile(each) or os.path.isdir(each):
+        if _fits(each):
             _in_unicode(each)
             yield each
+
+
+def _fits(path: str | Path) -> bool:
+    """Tell whether a zip can have what is there."""
+    return os.path.isfile(path) or os.path.isdir(path)
 
 
 def _in_unicode(name: str) -> None:

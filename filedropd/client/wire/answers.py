@@ -101,7 +101,12 @@ def content_range(response: IResponse) -> tuple[int, int] | None:
 
 
 def length(response: IResponse) -> int | None:
-    """Return the Content-Length; of an answer to HEAD, too, to which Twisted gives none."""
+    """Return the Content-Length; ``None`` where there is none.
+
+    Twisted takes it out of the fields, but of those of an answer to HEAD, to which it gives a length of 0.
+    """
+    if response.request.method != b"HEAD":
+        return response.length if isinstance(response.length, int) else None
     text = field(response, "Content-Length") or ""
     return int(text) if text.isascii() and text.isdigit() else None
 

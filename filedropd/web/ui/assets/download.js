@@ -62,7 +62,7 @@ async function ask(turn, times, missing) {
 
 /** Offer what the page offered at first: nothing came of the press. */
 function offer() {
-  put("", first.mood, first.headline, first.words, { again: true });
+  put("", first.mood, first.headline, first.words, { offers: true });
 }
 
 /** Tell whether a claim had ended before the button was pressed: the server has yet to see the press. */
@@ -88,11 +88,13 @@ function show(claim) {
     return put("running", "live", headline, say("fetching.running_note"), { part });
   }
   if (claim.state === "presumed") {
-    return put("unsure", "bad", say("fetching.unsure"), say("fetching.unsure_note"), { again: true });
+    offerAgain();
+    return put("unsure", "bad", say("fetching.unsure"), say("fetching.unsure_note"), { offers: true });
   }
   if (claim.state === "suspended" && claim.handed_out > 0) {
     const words = say("fetching.broken_note", { time: time(claim.until) });
-    return put("broken", "bad", say("fetching.broken"), words, { again: true });
+    offerAgain();
+    return put("broken", "bad", say("fetching.broken"), words, { offers: true });
   }
   if (claim.state === "lapsed") {
     return put("over", "bad", say("fetching.over"), say("fetching.over_note"), { end: true });
@@ -101,7 +103,7 @@ function show(claim) {
 }
 
 /** Put it on the page. What it was before, and is no more, is taken away. */
-function put(now, mood, headline, words, { part = null, again = false, end = false } = {}) {
+function put(now, mood, headline, words, { part = null, offers = false, end = false } = {}) {
   document.body.dataset.mood = mood;
   heading.textContent = headline;
   lead.textContent = words;
@@ -112,11 +114,8 @@ function put(now, mood, headline, words, { part = null, again = false, end = fal
   title(now === "running" ? percent(part) : null);
   document.getElementById("terminal").hidden = true;
   document.getElementById("resume-note").hidden = true;
-  const left = !again && form.contains(document.activeElement);
-  form.hidden = !again;
-  if (again && now !== "") {
-    offerAgain();
-  }
+  const left = !offers && form.contains(document.activeElement);
+  form.hidden = !offers;
   if (left) {
     // Else the keyboard is nowhere.
     heading.focus();

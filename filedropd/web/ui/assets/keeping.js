@@ -32,7 +32,6 @@ export class Keeping {
     this.card = card;
     this.fresh = fresh;
     this.forgotten = forgotten;
-    this.api = api;
     this.address = `${api}/${drop.id}`;
     this.over = false;
     card.facts(...[
@@ -185,7 +184,7 @@ export class Keeping {
 
   async #revoke() {
     this.#complain();
-    if (!(await taken_back(this.api, this.drop))) {
+    if (!(await taken_back(this.address, this.drop.owner_token))) {
       // The question stays: the file is still there.
       this.#complain(say("faults.revoke", { name: apart(this.drop.name) }));
       return;

@@ -74,7 +74,7 @@ export class Leaving {
         this.#progress(pace);
       }, this.control.signal);
       this.#end(this.file.size);
-      if (this.unwanted && (await taken_back(this.server.api, receipt))) {
+      if (this.unwanted && (await taken_back(`${this.server.api}/${receipt.id}`, receipt.owner_token))) {
         this.#dropped();
       } else {
         tell(say("drops.ready", { name: apart(this.file.name) }));

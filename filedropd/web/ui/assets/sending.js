@@ -1,4 +1,4 @@
-/** One file on its way to the server. */
+/** One file on its way to the server, and how it is taken back. */
 
 /** What went wrong: nothing of the file was kept. */
 export class Fault extends Error {
@@ -61,14 +61,14 @@ export function send(address, file, options, progress, signal) {
 
 /**
  * Take a drop back; tells whether that worked.
- * @param {string} api
- * @param {{id: string, owner_token: string}} drop
+ * @param {string} address
+ * @param {string} owner_token
  * @returns {Promise<boolean>}
  */
-export async function taken_back(api, { id, owner_token }) {
+export async function taken_back(address, owner_token) {
   try {
     const headers = { Authorization: `Bearer ${owner_token}` };
-    const response = await fetch(`${api}/${id}`, { method: "DELETE", headers, credentials: "omit" });
+    const response = await fetch(address, { method: "DELETE", headers, credentials: "omit" });
     // Where it is gone already there is nothing to take back.
     return response.ok || [404, 410].includes(response.status);
   } catch {
