@@ -23,6 +23,7 @@ import attrs
 
 from filedropd import spans
 from filedropd.spans import Spans
+from filedropd.values import evolve
 
 
 class DropState(enum.Enum):
@@ -223,6 +224,7 @@ class Transfer:
     :ivar reserved: how many of them may be sent by now; durable before they are.
     :ivar acknowledged: how many of them, from the first, the recipient's machine has acknowledged.
     :ivar settling: all was sent, and what became of it is awaited. Known here alone, and not kept.
+    :ivar wanted: bytes behind those reserved that it is about to send, once they are. Likewise.
     :ivar settled: it settled by quiet alone, and its connection still stands.
     """
 
@@ -234,7 +236,13 @@ class Transfer:
     reserved: int
     acknowledged: int = 0
     settling: bool = False
+    wanted: int = 0
     settled: bool = False
+
+    @property
+    def as_kept(self) -> Transfer:
+        """It without what is known here alone."""
+        return evolve(self, settling=False, wanted=0) if self.settling or self.wanted else self
 
     @property
     def asked(self) -> Spans:
@@ -248,11 +256,13 @@ class Transfer:
 
     @property
     def in_flight(self) -> Spans:
-        """Rule F: what was or may be written, and is not seen to have arrived."""
+        """Rule F: what was or may be written, and is not seen to have arrived; and what comes next, where it waits for that."""
         if self.settled:
             return spans.NONE
         # What settles is not certain before it has.
-        return self.asked if self.settling else self.unacknowledged
+        if self.settling:
+            return self.asked
+        return spans.of(self.first + self.acknowledged, self.first + self.reserved + self.wanted)
 
     @property
     def unacknowledged(self) -> Spans:

@@ -63,7 +63,11 @@ class Sending:
     @property
     def progress(self) -> Progress:
         """How far it is."""
-        return Progress(acknowledged=self._exchange.acknowledged(), settling=self.awaited)
+        return Progress(
+            acknowledged=self._exchange.acknowledged(),
+            settling=self.awaited,
+            wanting=self._reserved <= self._sent < self._length and not self.awaited,
+        )
 
     @property
     def given(self) -> Outcome:

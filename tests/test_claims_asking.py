@@ -120,6 +120,20 @@ class OrderTests(Asked):
         back = seen(known, {"t1": Progress(acknowledged=0, settling=True)})
         self.assertEqual([(STRIDE, True)], [(each.acknowledged, each.settling) for each in back.transfers])
 
+    def test_wanting(self):
+        """What a transfer waits to send next is in flight, however much of the rest has arrived; what lies behind is not."""
+        ledger = a_ledger(a_claim(state=OPEN), a_transfer())
+        for wanting, allowed in ((False, [0, STRIDE, 2 * STRIDE]), (True, [2 * STRIDE])):
+            known = seen(ledger, {"t1": Progress(acknowledged=STRIDE, settling=False, wanting=wanting)})
+            free = [
+                at
+                for at in (0, STRIDE, 2 * STRIDE)
+                if not spans.common(known.transfers[0].in_flight, strides(at // STRIDE, 3))
+            ]
+            self.assertEqual(allowed, free)
+            self.assertEqual(ledger.transfers[0].reserved, known.transfers[0].as_kept.reserved)
+            self.assertEqual(0, known.transfers[0].as_kept.wanted)
+
 
 class StrictTests(Asked):
     """Rule G, with ``--max-attempts 1``."""

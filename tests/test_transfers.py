@@ -131,7 +131,7 @@ class SendingTests(SynchronousTestCase):
         self.assertEqual(3, self.recipient.sends)
 
     def test_waits(self):
-        """While it is not known to be reserved nothing of it is sent."""
+        """While it is not known to be reserved nothing of it is sent, and it is known that it waits."""
         gate: Deferred[None] = Deferred()
 
         async def reserve(_: bool) -> Transfer:
@@ -141,9 +141,10 @@ class SendingTests(SynchronousTestCase):
         sending = Sending(transfer(), self.recipient, reserve)
         sent = self.begun(sending.send(bytes(30)))
         self.assertNoResult(sent)
-        self.assertEqual(10, len(self.recipient.received))
+        self.assertEqual((10, True), (len(self.recipient.received), sending.progress.wanting))
         gate.callback(None)
         self.successResultOf(sent)
+        self.assertFalse(sending.progress.wanting)
         self.assertEqual(30, len(self.recipient.received))
 
     def test_refused(self):

@@ -129,27 +129,34 @@ class Progress:
 
     :ivar acknowledged: bytes, from its first.
     :ivar settling: all is sent.
+    :ivar wanting: all that is reserved is sent, and it waits for the next stride.
     """
 
     acknowledged: int
     settling: bool
+    wanting: bool = False
 
 
 def seen(ledger: Ledger, progress: Mapping[str, Progress]) -> Ledger:
     """Return it with what is known here, and not yet written down, of the transfers that run here."""
     if not progress:
         return ledger
+    extent = ledger.drop.extent
     transfers = tuple(
-        evolve(
-            transfer,
-            acknowledged=max(transfer.acknowledged, progress[transfer.id].acknowledged),
-            settling=progress[transfer.id].settling,
-        )
-        if transfer.id in progress
-        else transfer
+        _seen(transfer, progress[transfer.id], extent) if transfer.id in progress else transfer
         for transfer in ledger.transfers
     )
     return evolve(ledger, transfers=transfers)
+
+
+def _seen(transfer: Transfer, progress: Progress, extent: int) -> Transfer:
+    return evolve(
+        transfer,
+        acknowledged=max(transfer.acknowledged, progress.acknowledged),
+        settling=progress.settling,
+        # Else nothing of it would be in flight for a moment, and whoever asks then would break it off.
+        wanted=stride(extent, transfer.length - transfer.reserved) if progress.wanting else 0,
+    )
 
 
 def ask(

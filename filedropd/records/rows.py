@@ -24,7 +24,7 @@ Row = Mapping[str, Any]
 _DROP = tuple(field.name for field in attrs.fields(Drop))
 _CLAIM = tuple(field.name for field in attrs.fields(Claim))
 # Whether it settles is known where it runs, and nowhere else.
-_TRANSFER = tuple(field.name for field in attrs.fields(Transfer) if field.name != "settling")
+_TRANSFER = tuple(field.name for field in attrs.fields(Transfer) if field.name not in {"settling", "wanted"})
 _EVENT = tuple(field.name for field in attrs.fields(Event))
 
 #: Between the sets of bytes that were handed out once, twice, ….

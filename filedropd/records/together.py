@@ -112,9 +112,7 @@ class _Open:
 
 def _as_read(ledger: Ledger) -> Ledger:
     """Return it as whoever reads it once it is written down: without what is not kept, and in its order."""
-    transfers = tuple(
-        sorted((evolve(each, settling=False) if each.settling else each for each in ledger.transfers), key=_by_id)
-    )
+    transfers = tuple(sorted((each.as_kept for each in ledger.transfers), key=_by_id))
     return evolve(ledger, transfers=transfers, events=())
 
 

@@ -103,7 +103,7 @@ class MemoryRecords:
         after, result = rule(before)
         tables.events[key] += after.events
         # What settles is known where it runs, and is not kept.
-        transfers = tuple(attrs.evolve(transfer, settling=False) for transfer in sorted(after.transfers, key=_by_id))
+        transfers = tuple(transfer.as_kept for transfer in sorted(after.transfers, key=_by_id))
         tables.ledgers[key] = attrs.evolve(after, transfers=transfers, events=())
         return result
 
