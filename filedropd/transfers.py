@@ -57,6 +57,7 @@ class Sending:
         self._ahead: Deferred[Transfer | Exception | None] | None = None
         self._sent = 0
         self._begun = False
+        self._wanting = False  # it waits for its next stride
         self._aborted = False
         self._when_aborted: list[Callable[[], None]] = []
 
@@ -66,7 +67,7 @@ class Sending:
         return Progress(
             acknowledged=self._exchange.acknowledged(),
             settling=self.awaited,
-            wanting=self._reserved <= self._sent < self._length and not self.awaited,
+            wanting=self._wanting,
         )
 
     @property
@@ -117,7 +118,11 @@ class Sending:
     async def _reserve_more(self) -> None:
         self._reserve_ahead()
         ahead, self._ahead = self._ahead, None
-        transfer = None if ahead is None else await ahead
+        self._wanting = True
+        try:
+            transfer = None if ahead is None else await ahead
+        finally:
+            self._wanting = False
         if isinstance(transfer, Exception):
             raise transfer
         if transfer is None:

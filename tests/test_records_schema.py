@@ -100,7 +100,7 @@ class WordsTests(SchemaCase):
         """What is kept has a column named as its attribute, and there is no other."""
         self.assertEqual(attributes(Drop) | {"revision"}, self.columns("drops"))
         self.assertEqual(attributes(Claim), self.columns("claims"))
-        self.assertEqual(attributes(Transfer) - {"settling"} | {"drop"}, self.columns("transfers"))
+        self.assertEqual(attributes(Transfer) - {"settling", "wanted"} | {"drop"}, self.columns("transfers"))
         self.assertEqual(attributes(Event), self.columns("events"))
 
 
