@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -27,8 +26,8 @@ from filedropd.delivery.stream import StreamDelivery
 from filedropd.descriptors import connections_within
 from filedropd.drops import Drops, Rules
 from filedropd.finding import remembering
-from filedropd.http.head import Head, Limits
-from filedropd.http.interfaces import Connection, Prepared, Timeouts
+from filedropd.http.head import Limits
+from filedropd.http.interfaces import AtOnce, Connection, Timeouts
 from filedropd.http.request import Request
 from filedropd.http.server import HTTPFactory
 from filedropd.interfaces import IDelivery
@@ -197,7 +196,7 @@ class Parts:
         resource: IResource,
         access: AccessLog,
         connections: int,
-        hot: Callable[[Head], Prepared | None] = lambda _: None,
+        hot: AtOnce = lambda *_: None,
     ) -> HTTPFactory:
         config, metrics = self._config, self._metrics
 

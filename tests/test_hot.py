@@ -138,6 +138,34 @@ class HotTests(APITestCase):
         wire.advance(80)
         self.assertTrue(wire.closed)
 
+    def test_answers_unread(self):
+        """A client that does not read its answers gets no more of them until it does, however it asks."""
+        asked = request("GET", self.gone())
+        for pieces in ([asked] * 2000, [asked * 2000]):
+            del self.codes[:]
+            wire = Wire(self.hot)
+            wire.stop_reading()
+            wire.send(*pieces)
+            wire.run()
+            self.assertLess(len(self.codes), 400)  # 64 KiB of them are in the kernel
+            self.assertTrue(wire.paused)
+            wire.read_on()
+            wire.run()
+            self.assertEqual([410] * 2000, self.codes)
+            self.assertEqual(2000, len(wire.responses("GET")))
+            wire.send(asked)
+            self.assertEqual(2001, len(self.codes))
+
+    def test_answers_never_read(self):
+        """One that never reads them is given up in time."""
+        wire = Wire(self.hot)
+        wire.stop_reading()
+        wire.send(request("GET", self.gone()) * 1000)
+        wire.advance(self.hot.timeouts.stall / 2)
+        self.assertFalse(wire.closed)
+        wire.advance(self.hot.timeouts.stall)
+        self.assertTrue(wire.was_reset)
+
     def test_date(self):
         """It has the time of its second."""
         path = self.gone()

@@ -79,6 +79,7 @@ class Channel(Protocol):
             stall=self.http.timeouts.stall,
             stalled=self._break_off,
             ending=self._about_to_end,
+            resumed=self._output_resumed,
             shares=self.http.shares,
         )
         self._answers = Answers(self._clock, self._output, stall=self.http.timeouts.stall, abort=self._break_off)
@@ -95,6 +96,10 @@ class Channel(Protocol):
         """Take bytes from the client."""
         if self._between_requests():
             self._answers.client_asked()
+            if self._request is None and self._turn is None and not self._output.paused:
+                asked = self.http.familiar.recognise(data)
+                if asked is not None and self._answered_at_once(*asked):
+                    return
         if self._closing.begun:
             self._closing.drop(len(data))
         elif self._turn is not None or (self._request is not None and self._arrival is None):
@@ -174,7 +179,16 @@ class Channel(Protocol):
     # -- requests in ------------------------------------------------------------------------------
 
     def _run(self, data: bytes) -> None:
-        """Read one message from ``data``; what lies behind it waits for its answer, and for the others' turn."""
+        """Read one message from ``data``; what lies behind it waits for its answer, and for the others' turn.
+
+        A client that does not read its answers gets no more of them until it does.
+        """
+        if self._output.paused and self._request is None and self._reader is None:
+            self._pipelined = data + self._pipelined
+            self._hold(b"")
+            self._deadline.clear()  # it is the output that knows when to give it up
+            self._turn = self._clock.callLater(self.http.timeouts.stall, self._take_turn)
+            return
         self._running = True
         try:
             self._pipelined = self._consume(data) + self._pipelined
@@ -201,6 +215,11 @@ class Channel(Protocol):
         data, self._pipelined = self._pipelined, b""
         self._resume_reading()
         self._run(data)
+
+    def _output_resumed(self) -> None:
+        """Go on with requests that waited until the client read the answers to those before."""
+        if self._turn is not None:
+            self._turn.reset(0)
 
     def _end_turn(self) -> None:
         """Take no further turn."""
@@ -248,7 +267,7 @@ class Channel(Protocol):
         return rest
 
     def _begin(self, head: Head) -> None:
-        if head.length == 0 and self._answered_at_once(head):
+        if head.length == 0 and self._answered_at_once(head.method, head.target, head):
             return
         framing = ChunkedFraming() if head.length is None else LengthFraming(head.length)
         body = Body(
@@ -275,15 +294,15 @@ class Channel(Protocol):
         self._last = self._last or not head.persistent
         self._request = self._starting = Request(self, head, body)
 
-    def _answered_at_once(self, head: Head) -> bool:
+    def _answered_at_once(self, method: bytes, target: bytes, head: Head) -> bool:
         """Answer what is hot; tells whether it was."""
         if not head.persistent or head.version != b"HTTP/1.1" or self._last or self._eof:
             return False
         http = self.http
-        prepared = http.hot(head)
+        prepared = http.hot(method, target, head)
         if prepared is None:
             return False
-        self._output.write_now(prepared.head if head.method == b"HEAD" else prepared.head + prepared.body)
+        self._output.write_now(prepared.head if method == b"HEAD" else prepared.whole)
         self._deadline.set(http.timeouts.idle, self._head_late)
         http.answered_at_once(prepared.code)
         return True

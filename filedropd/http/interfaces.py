@@ -52,11 +52,22 @@ class Prepared:
     """An answer that is ready to be sent.
 
     :ivar head: from the status line to the empty line, for a connection that goes on.
+    :ivar whole: the head, and the body behind it.
     """
 
     code: int
     head: bytes
-    body: bytes
+    whole: bytes
+
+
+class AtOnce(Protocol):
+    """Answers what needs nothing to be asked."""
+
+    def __call__(self, method: bytes, target: bytes, head: Head, /) -> Prepared | None:
+        """Return the answer to a request without a body; most often ``None``.
+
+        :param head: the request's in all but ``method`` and ``target``, which may be another's.
+        """
 
 
 class Connection(Protocol):
@@ -121,7 +132,7 @@ class Server(Protocol):
     pipes: Pipes
     shares: Shares
     refusal: Callable[[Exception], Refusal]
-    hot: Callable[[Head], Prepared | None]
+    hot: AtOnce
     answered: Callable[[Request], None]
     answered_at_once: Callable[[int], None]
     refused: Callable[[Connection, int], None]

@@ -32,8 +32,10 @@ class Output:
     :param stall: seconds after which a client that takes nothing is given up.
     :param stalled: called then, and when the kernel says that nobody is there: it breaks the connection off.
     :param ending: called when the connection is about to be lost and the socket is still there to be asked.
+    :param resumed: called when the kernel has taken all that was written, and more may be.
     :param shares: says how much of a file may be sent at a time.
 
+    :ivar paused: the kernel takes less than is written.
     :ivar secure: the transport is TLS's.
     :ivar takes_files: :meth:`send_file` can be used.
     :ivar acknowledgements: what the client's machine has.
@@ -47,6 +49,7 @@ class Output:
         stall: float,
         stalled: Callable[[], None],
         ending: Callable[[], None],
+        resumed: Callable[[], None] = lambda: None,
         shares: Shares | None = None,
     ) -> None:
         self._transport = transport
@@ -54,8 +57,9 @@ class Output:
         self._stall = stall
         self._stalled = stalled
         self._ending = ending
+        self._resumed = resumed
         self._shares = shares or Shares()
-        self._paused = False
+        self.paused = False
         self._lost = False
         self._waiter: Deferred[None] | None = None
         self._deadline = Deadline(clock)
@@ -105,7 +109,7 @@ class Output:
 
         :raises ClientGone: never again.
         """
-        if self._paused and not self._lost:
+        if self.paused and not self._lost:
             await self._wait()
         if self._lost:
             raise ClientGone
@@ -233,14 +237,15 @@ class Output:
 
     def pauseProducing(self) -> None:
         """The kernel takes less than is written."""
-        self._paused = True
+        self.paused = True
         self._watch()
 
     def resumeProducing(self) -> None:
         """The kernel has taken all that was written."""
-        self._paused = False
+        self.paused = False
         self._deadline.clear()
         self._release()
+        self._resumed()
 
     def stopProducing(self) -> None:
         """The connection is about to be lost."""

@@ -13,8 +13,8 @@ from zope.interface import implementer
 from filedropd.deferreds import Happening
 from filedropd.http.channel import Channel
 from filedropd.http.familiar import FamiliarHeads
-from filedropd.http.head import Head, Limits
-from filedropd.http.interfaces import Closable, Connection, Prepared, Refusal, Timeouts
+from filedropd.http.head import Limits
+from filedropd.http.interfaces import AtOnce, Closable, Connection, Refusal, Timeouts
 from filedropd.http.pipes import Pipes
 from filedropd.http.request import Request
 from filedropd.http.sendfile import Shares
@@ -52,7 +52,7 @@ class HTTPFactory(Factory):
         limits: Limits | None = None,
         timeouts: Timeouts | None = None,
         max_connections: int = 16384,
-        hot: Callable[[Head], Prepared | None] = lambda _: None,
+        hot: AtOnce = lambda *_: None,
         zero_copy: bool = True,
         answered: Callable[[Request], None] = lambda _: None,
         answered_at_once: Callable[[int], None] = lambda _: None,

@@ -54,11 +54,11 @@ class Hot:
         self._date = b""
         self._ready: dict[bytes, Prepared] = {}
 
-    def answer(self, head: Head) -> Prepared | None:
-        """Return the answer to a request without a body, or ``None`` where it is for Klein to answer."""
-        if head.method not in {b"GET", b"HEAD"}:
+    def answer(self, method: bytes, target: bytes, head: Head) -> Prepared | None:
+        """See :class:`~filedropd.http.interfaces.AtOnce`: ``None`` is for Klein to answer."""
+        if method not in {b"GET", b"HEAD"}:
             return None
-        link = self._link.fullmatch(head.target)
+        link = self._link.fullmatch(target)
         verdict = None if link is None else self._cache.peek(sha256(link[1]).digest())
         if verdict is None or _may_be_shown_a_page(head):
             return None
@@ -138,4 +138,5 @@ def _prepared(error: errors.FiledropError, second: int) -> Prepared:
     lines = [b"HTTP/1.1 %d %b" % (refused.code, refused.reason), b"Date: " + datetimeToString(second)]
     for name, values in refused.headers.getAllRawHeaders():
         lines += (name + b": " + value for value in values)
-    return Prepared(code=refused.code, head=b"\r\n".join((*lines, b"", b"")), body=refused.body)
+    head = b"\r\n".join((*lines, b"", b""))
+    return Prepared(code=refused.code, head=head, whole=head + refused.body)
