@@ -299,7 +299,7 @@ class Downloads:
         sending.awaited = True
         told = "complete" if outcome.complete else "broken" if outcome.begun else "unsent"
         self._metrics.downloaded(told, outcome.sent)
-        rule = partial(_ended, sending.id, outcome)
+        rule = partial(_ended, sending.id, outcome, begun=sending.begun)
         try:
             await self._ledgers.change(key, rule)
         except (Unavailable, InsufficientStorage):
@@ -324,7 +324,11 @@ class Downloads:
             kept = await sending.confirmed()
             await sending.over.wait()  # its end is written down before what follows it
             await self._recording.surely(
-                key, lambda ledger, now, policy: (confirm(ledger, sending.id, now, policy, kept=kept), None)
+                key,
+                lambda ledger, now, policy: (
+                    confirm(ledger, sending.id, now, policy, kept=kept, begun=sending.begun),
+                    None,
+                ),
             )
 
     async def stop(self) -> None:
@@ -376,5 +380,7 @@ def _locked(verdict: Verdict) -> Locked:
     return Locked(IN_FLIGHT_RETRY if isinstance(verdict, InTheWay) else LOCKED_RETRY)
 
 
-def _ended(transfer: str, outcome: Outcome, ledger: Ledger, now: float, policy: Policy) -> tuple[Ledger, None]:
-    return end(ledger, transfer, outcome, now, policy), None
+def _ended(
+    transfer: str, outcome: Outcome, ledger: Ledger, now: float, policy: Policy, *, begun: Transfer | None = None
+) -> tuple[Ledger, None]:
+    return end(ledger, transfer, outcome, now, policy, begun=begun), None

@@ -25,7 +25,8 @@ BEAT: Final = 5.0
 class Leases:
     """Keeps one daemon's lease, and takes over from those whose lease has ended.
 
-    The clocks on the walls of all the daemons' machines must agree to within a few seconds.
+    The clocks on the walls of all the daemons' machines must agree to within a few seconds.  While the records are
+    away nobody can say that he lives: when they are back, each has a lease's time to do so before it is taken for dead.
 
     :param daemon: its name, which no other has or had.
     :param clock: for the timer.
@@ -43,12 +44,16 @@ class Leases:
         self._clock = clock
         self._now = now
         self._timer: IDelayedCall | None = None
+        self._renewed = 0.0  # when the lease was, by the timer's clock
+        self._unbroken = 0.0  # since when each beat has been in time
         self._beating = Gathering()
         self._stopped = True
 
     async def begin(self) -> None:
         """Say for the first time that the daemon lives. Call it before it runs a transfer."""
         await self._records.lease(self._daemon, self._now() + LEASE)
+        self._renewed = self._clock.seconds()
+        self._unbroken = self._renewed - LEASE  # nothing is known to have been away
         self._stopped = False
         self._arm()
 
@@ -73,7 +78,12 @@ class Leases:
         with self._beating:
             try:
                 await self._records.lease(self._daemon, self._now() + LEASE)
-                await self._reaper.take_over()
+                now = self._clock.seconds()
+                if now - self._renewed > 2 * BEAT:
+                    self._unbroken = now
+                self._renewed = now
+                if now - self._unbroken >= LEASE:
+                    await self._reaper.take_over()
             except Exception as error:  # noqa: BLE001 - the next beat comes whatever the records do
                 self._log.warn("this daemon's lease is not renewed: {error}", error=error)
         if not self._stopped:

@@ -27,6 +27,7 @@ class Sending:
     :param blob: the name of the blob whose bytes it sends; without it, nobody else can send them.
     :param deciding_until: until then, in seconds since the epoch, what becomes of it decides what whoever asks for the
         drop is told: no copy is free, no password is asked for, and its time is not over.
+    :ivar begun: the transfer, as it was begun.
     :ivar awaited: all was sent or it broke off, and what became of it is about to be known and written down.
     :ivar put_off: it is known, and cannot be written down before the records are back.
     :ivar handed_over: somebody else sends it, and will tell when he is done.
@@ -43,6 +44,7 @@ class Sending:
         deciding_until: float = 0.0,
     ) -> None:
         self.deciding_until = deciding_until
+        self.begun = transfer
         self.id = transfer.id
         self.claim = transfer.claim
         self.blob = blob

@@ -110,6 +110,59 @@ class ConfirmingTests(SynchronousTestCase):
         self.assertEqual((), end(ledger, "t1", NOTHING_SENT, NOW, POLICY).claims)
 
 
+class LateTests(SynchronousTestCase):
+    """Rule X: the end of a transfer that was taken for a dead daemon's, and lived."""
+
+    def late(self, outcome: Outcome, claim: Claim | None = None, *others: Any, **drop: Any) -> Ledger:
+        """End the transfer of all, of which nobody knows any more."""
+        self.ledger = a_ledger(claim or a_claim(state=SUSPENDED, handed=ALL, until=NOW + 9), *others, **drop)
+        return end(self.ledger, "t1", outcome, NOW, POLICY, begun=a_transfer(reserved=STRIDE))
+
+    def test_settled(self):
+        """What settled is delivered after all, counted once."""
+        after = self.late(settled(SIZE))
+        (claim,) = after.claims
+        self.assertEqual((DELIVERED, (ALL,), True), (claim.state, claim.sent, after.drop.finished))
+
+    def test_quiet(self):
+        """What settled by quiet is, too, and kept until that is certain; also where it is taken for dead again."""
+        after = self.late(settled(SIZE, quiet=True))
+        self.assertEqual((PRESUMED, [True]), (after.claims[0].state, [each.settled for each in after.transfers]))
+        known = after.transfers[0]
+        self.assertEqual(DELIVERED, confirm(after, "t1", NOW, POLICY, kept=True).claims[0].state)
+        again = after.without_transfers(known)
+        self.assertEqual(DELIVERED, confirm(again, "t1", NOW, POLICY, kept=True, begun=known).claims[0].state)
+        self.assertIs(again, confirm(again, "t1", NOW, POLICY, kept=False, begun=known))
+
+    def test_broken(self):
+        """Of what broke off, that is confirmed which was acknowledged before a FIN; nothing else changes."""
+        after = self.late(reset(SIZE))
+        self.assertIs(self.ledger, after)
+        (claim,) = self.late(fin(SIZE, STRIDE)).claims
+        self.assertEqual((SUSPENDED, strides(0, 1), NOW + 9), (claim.state, claim.confirmed, claim.until))
+
+    def test_resumed(self):
+        """If its recipient has come back meanwhile, his copy is covered, and done when that ends."""
+        claim = a_claim(state=OPEN, handed=ALL)
+        after = self.late(settled(SIZE), claim, a_transfer("t2", first=STRIDE, length=STRIDE))
+        self.assertEqual(COVERED, after.claims[0].state)
+        self.assertEqual(DELIVERED, end(after, "t2", reset(0), NOW, POLICY).claims[0].state)
+
+    def test_over(self):
+        """Where the claim has ended, or was released, it is too late."""
+        for state in (LAPSED, DELIVERED):
+            self.assertIs(self.late(settled(SIZE), a_claim(state=state, handed=strides(0, 2))), self.ledger)
+        released = a_ledger()
+        self.assertIs(released, end(released, "t1", settled(SIZE), NOW, POLICY, begun=a_transfer()))
+
+    def test_answer_lost(self):
+        """A second end, because the first one's answer was lost, changes nothing: not what was counted, either."""
+        transfer = a_transfer(reserved=SIZE)
+        for outcome in (settled(SIZE), settled(SIZE, quiet=True), reset(SIZE), fin(SIZE, STRIDE)):
+            once = end(a_ledger(a_claim(state=OPEN), transfer), "t1", outcome, NOW, POLICY, begun=transfer)
+            self.assertIs(once, end(once, "t1", outcome, NOW + 1, POLICY, begun=transfer), outcome)
+
+
 class QuietTests(SynchronousTestCase):
     """Rule C: what settled by quiet alone."""
 

@@ -46,6 +46,7 @@ class World:
     :ivar whose: who opened each.
     :ivar rested: when a transfer of each ended last.
     :ivar names: how many names were given.
+    :ivar living: transfers that were taken for a dead daemon's, and go on to their ends.
     """
 
     ledger: Ledger
@@ -56,6 +57,7 @@ class World:
     whose: Mapping[str, str] = attrs.field(factory=dict)
     rested: Mapping[str, float] = attrs.field(factory=dict)
     names: int = 0
+    living: tuple[Transfer, ...] = ()
 
     def more(self, had: Had, claim: str, arrived: Spans) -> Had:
         """Return ``had`` with ``arrived`` for a claim."""
@@ -78,7 +80,15 @@ class World:
             (order[each.claim], each.first, each.length, each.reserved, each.acknowledged, each.settling, each.settled)
             for each in self.ledger.transfers
         )
-        return claims, tuple(transfers), drop.state, drop.reason, drop.expires_at < FAR and drop.expires_at - self.now
+        living = tuple((order.get(each.claim), each.first, each.reserved, each.settled) for each in self.living)
+        return (
+            claims,
+            tuple(transfers),
+            living,
+            drop.state,
+            drop.reason,
+            drop.expires_at < FAR and drop.expires_at - self.now,
+        )
 
 
 # -- what can happen -------------------------------------------------------------------------------
@@ -131,21 +141,24 @@ def asked(world: World, who: str, token: str | None, first: int, length: int) ->
 
 def ended(world: World, transfer: Transfer, outcome: Outcome) -> World:
     """Let a transfer end."""
-    ledger = end(world.ledger, transfer.id, outcome, world.now, world.policy)
+    ledger = end(world.ledger, transfer.id, outcome, world.now, world.policy, begun=transfer)
     left = world.more(world.left, transfer.claim, spans.of(transfer.first, transfer.first + outcome.sent))
     kept = world.kept
     if not outcome.quiet:
         kept = world.more(kept, transfer.claim, spans.of(transfer.first, transfer.first + outcome.acknowledged))
-    world = attrs.evolve(world, left=left, kept=kept, rested={**world.rested, transfer.claim: world.now})
+    rested = world.rested if ledger is world.ledger else {**world.rested, transfer.claim: world.now}
+    world = attrs.evolve(world, left=left, kept=kept, rested=rested)
     certain(world, ledger)
     return passed(world, ledger)
 
 
 def confirmed(world: World, transfer: Transfer, *, kept: bool) -> World:
     """Let it turn out what became of a transfer that settled by quiet."""
-    ledger = confirm(world.ledger, transfer.id, world.now, world.policy, kept=kept)
+    ledger = confirm(world.ledger, transfer.id, world.now, world.policy, kept=kept, begun=transfer)
     if kept:
         world = attrs.evolve(world, kept=world.more(world.kept, transfer.claim, transfer.asked))
+    elif world.ledger.transfer(transfer.id) is None:
+        pass
     elif world.ledger.claim(transfer.claim).state is ClaimState.PRESUMED:
         world = attrs.evolve(world, rested={**world.rested, transfer.claim: world.now})
     certain(world, ledger)
@@ -251,6 +264,22 @@ def runs(world: World, transfer: Transfer) -> Iterator[Step]:
     else:
         sent = Outcome(sent=transfer.reserved, acknowledged=0, complete=False)
         yield f"{transfer.id} runs into another", ended(world, transfer, sent)
+
+
+def outages(world: World, people: tuple[str, ...]) -> Iterator[Step]:
+    """Everything, and daemons that live although they were taken for dead: what they send ends after that."""
+    yield from steps(world, people)
+    if world.ledger.transfers and not world.living:
+        (_, crashed), *_ = (step for step in times(world) if step[0] == "crash")
+        yield "taken for dead", attrs.evolve(crashed, living=world.ledger.transfers)
+    for transfer in world.living:
+        rest = attrs.evolve(world, living=tuple(other for other in world.living if other is not transfer))
+        if transfer.settled:
+            for kept in (True, False):
+                yield f"{transfer.id}, which lives, is kept: {kept}", confirmed(rest, transfer, kept=kept)
+        else:
+            for name, outcome in outcomes(transfer):
+                yield f"{transfer.id}, which lives, {name}", ended(rest, transfer, outcome)
 
 
 def visits(world: World, people: tuple[str, ...]) -> Iterator[Step]:
@@ -458,6 +487,10 @@ class ExhaustiveTests(SynchronousTestCase):
     def test_copies(self):
         """The same of two copies."""
         self.searched(steps, "a", "b", world=a_world(2, downloads=2), depth=4)
+
+    def test_outages(self):
+        """One copy of two strides, and daemons that were taken for dead and live."""
+        self.searched(outages, "a", "b", world=a_world(2), depth=5)
 
     def test_visits(self):
         """One visit after the other, each to any of its ends."""

@@ -64,6 +64,22 @@ class BrokenTests(CoreTestCase):
         self.assertEqual("abandoned", self.refused(Gone, self.core.deliver(receipt, Recipient())).reason)
         self.assertEqual(["claimed", "broken", "lapsed"] * 3 + ["abandoned"], self.core.touches(receipt))
 
+    def test_taken_for_dead(self):
+        """A download that another daemon took for a dead one's is delivered all the same when it has arrived."""
+        for quiet in (False, True):
+            receipt = self.done(self.core.upload())
+            recipient = Recipient(quiet=quiet).hold_settle()
+            self.begun(self.core.deliver(receipt, recipient))
+            self.done(self.core.reaper.take_over())  # nobody said that this daemon lives
+            self.assertEqual([ClaimState.SUSPENDED], states(self.core, receipt))
+            recipient.go_on()
+            if quiet:
+                self.assertEqual([ClaimState.PRESUMED], states(self.core, receipt))
+                self.done(self.core.reaper.take_over())
+                recipient.close()
+            self.assertEqual([ClaimState.DELIVERED], states(self.core, receipt))
+            self.refused(Gone, self.core.deliver(receipt, Recipient()))
+
     @staticmethod
     def all_sent() -> Recipient:
         """Return a recipient to whom all is sent, and whose connection then breaks."""

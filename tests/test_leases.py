@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import cast
 
 from filedropd.claims import asking
 from filedropd.errors import Unavailable
+from filedropd.interfaces import IRecords
 from filedropd.leases import BEAT, LEASE, Leases
 from filedropd.model import ClaimState
 from filedropd.tokens import Token
+from tests.journal import Watched
 from tests.support import CoreTestCase, Recipient
 
 MINE, OTHERS = "mine", "theirs"
@@ -19,7 +22,8 @@ class LeasesTests(CoreTestCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.leases = Leases(MINE, self.core.kept, self.core.reaper, self.core.clock, self.core.wall)
+        records = cast(IRecords, Watched(self.core.kept, "records", self.core.journal))
+        self.leases = Leases(MINE, records, self.core.reaper, self.core.clock, self.core.wall)
         self.core.reaper.start()
 
     def alive(self) -> frozenset[str]:
@@ -45,20 +49,23 @@ class LeasesTests(CoreTestCase):
         self.core.elapse(0.1)
         self.assertEqual(frozenset(), self.alive())
 
+    def sending(self, daemon):
+        """Leave a drop which that daemon is sending."""
+        receipt = self.done(self.core.upload())
+        wish = asking.Wish(
+            recipient=asking.Recipient(link=Token.mint(), source="a"),
+            claim=daemon,
+            transfer=daemon,
+            daemon=daemon,
+            first=0,
+            length=7,
+        )
+        self.done(self.core.ledgers.change(receipt.drop.key, partial(self.asked, wish)))
+        return receipt
+
     def test_takes_over(self):
         """What a dead daemon was sending waits for its recipient; what a living one sends goes on."""
-        receipts = [self.done(self.core.upload()) for _ in range(2)]
-        for receipt, daemon in zip(receipts, (OTHERS, MINE), strict=True):
-            wish = asking.Wish(
-                recipient=asking.Recipient(link=Token.mint(), source="a"),
-                claim=daemon,
-                transfer=daemon,
-                daemon=daemon,
-                first=0,
-                length=7,
-            )
-            rule = partial(self.asked, wish)
-            self.done(self.core.ledgers.change(receipt.drop.key, rule))
+        receipts = [self.sending(daemon) for daemon in (OTHERS, MINE)]
         self.done(self.core.kept.lease(OTHERS, self.core.wall() + LEASE))
         self.done(self.leases.begin())
         self.core.elapse(BEAT)
@@ -80,6 +87,19 @@ class LeasesTests(CoreTestCase):
         self.core.journal.mend()
         self.core.elapse(BEAT)
         self.assertEqual({MINE}, self.alive())
+
+    def test_others_after_an_outage(self):
+        """When the records are back, who could not say that he lives has a lease's time to; who says nothing is dead."""
+        receipt = self.sending(OTHERS)
+        self.done(self.leases.begin())
+        self.done(self.core.kept.lease(OTHERS, self.core.wall() + LEASE))
+        self.core.journal.fail("records.lease", Unavailable("away"))
+        self.core.elapse(LEASE + BEAT)
+        self.core.journal.mend()
+        self.core.elapse(LEASE)
+        self.assertEqual(({MINE}, ClaimState.OPEN), (self.alive(), self.core.claims(receipt)[0].state))
+        self.core.elapse(BEAT)
+        self.assertEqual(ClaimState.SUSPENDED, self.core.claims(receipt)[0].state)
 
     def test_own_transfers(self):
         """A running download is its daemon's, and not taken over."""
