@@ -120,14 +120,10 @@ class Downloads:
         if not isinstance(verdict, Granted):
             raise _locked(verdict)
 
-    async def settled(self, key: bytes) -> None:
-        """Wait for what becomes of a drop's last copy, where that is soon known.
-
-        :raises Locked: it is not known soon.
-        """
+    async def settled(self, key: bytes) -> bool:
+        """Wait for what becomes of a drop's last copy, where that is soon known; tell whether none is waited for now."""
         sending = self._transfers.deciding(key, self._now())
-        if sending is not None and not await ended(sending, Met(), self._clock, SETTLING):
-            raise Locked(IN_FLIGHT_RETRY)
+        return sending is None or await ended(sending, Met(), self._clock, SETTLING)
 
     async def claim(self, visit: Visit) -> Token:
         """Claim a copy for somebody who asks for its bytes next, and return the claim's token.

@@ -23,8 +23,8 @@ from filedropd.claims.ledger import Ledger
 from filedropd.claims.policy import Policy
 from filedropd.deferreds import Gathering, shielded
 from filedropd.digests import Aside, Summing
-from filedropd.downloads import Downloads, Visit
-from filedropd.errors import Gone, NotFound, OwnerRequired, PasswordRequired, Unavailable
+from filedropd.downloads import IN_FLIGHT_RETRY, Downloads, Visit
+from filedropd.errors import Gone, Locked, NotFound, OwnerRequired, PasswordRequired, Unavailable
 from filedropd.finding import Finding
 from filedropd.model import Claim, Drop, Touch
 from filedropd.passwords import IMPOSSIBLE, Passwords
@@ -344,11 +344,14 @@ class Drops:
         :returns: ``False``: nothing was done. :meth:`look` first.
         :raises NotFound: it was never there, or is forgotten, and that is remembered.
         :raises Gone: it was there, and that is remembered.
-        :raises Locked: its last copy is being settled, and that takes long.
+        :raises Locked: its last copy is being settled, and that takes long; there is none for this one meanwhile.
         """
-        await self._downloads.settled(recipient.link.key)
+        settled = await self._downloads.settled(recipient.link.key)
         await self._finding.check_remembered(recipient.link)
-        return await self._downloads.deliver_whole(recipient, exchange, begin)
+        delivered = await self._downloads.deliver_whole(recipient, exchange, begin)
+        if not (delivered or settled):
+            raise Locked(IN_FLIGHT_RETRY)
+        return delivered
 
     # -- the end ----------------------------------------------------------------------------------
 

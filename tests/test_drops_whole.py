@@ -118,6 +118,19 @@ class WholeTests(CoreTestCase):
         self.refused(Locked, second)
         first.go_on()
 
+    def test_settling_long_beside_his_own(self):
+        """If it takes long, who has a copy of his own to go on with goes on with it."""
+        receipt = self.done(self.core.upload(downloads=2))
+        self.done(self.whole(receipt.link, Recipient(breaks_at=3)))
+        first = Recipient(source=OTHER).hold_settle()
+        self.whole(receipt.link, first)
+        second = self.whole(receipt.link, Recipient())
+        self.assertNoResult(second)
+        self.core.clock.advance(SETTLING)
+        self.assertTrue(self.done(second))
+        first.go_on()
+        self.assertEqual(2, self.core.row(receipt).delivered)
+
     def test_settling_past_the_end(self):
         """Once its time is over nobody waits: it is gone for everybody else."""
         receipt = self.done(self.core.upload())
