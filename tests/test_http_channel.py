@@ -17,8 +17,8 @@ from twisted.web.resource import Resource
 from filedropd.deferreds import shielded
 from filedropd.errors import ClientGone, ProtocolError
 from filedropd.http.body import HIGH_WATER
-from filedropd.http.channel import PIPELINED
 from filedropd.http.closing import LINGER_BYTES, LINGER_SECONDS
+from filedropd.http.input import PIPELINED
 from filedropd.http.interfaces import Timeouts
 from filedropd.http.output import BUFFER
 from filedropd.testing import Wire, parse_responses, request

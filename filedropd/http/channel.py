@@ -1,10 +1,11 @@
 """One connection: requests in, answers out, in order.
 
 A request is handed to the application **when its head is complete**; its body streams in behind
-(:mod:`.body`).  Input behind a message that is being answered is not looked at until the answer is
-done: pipelining costs a bounded buffer and no queue.
+(:mod:`.body`).  What comes behind a message that is being answered is not looked at until the answer
+is done.
 
-:mod:`.output` is the writing side, :mod:`.answers` what becomes of it, :mod:`.closing` the end.
+:mod:`.input` is the reading side, :mod:`.output` the writing side, :mod:`.answers` what becomes of what was written,
+:mod:`.closing` the end.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from filedropd.http.closing import Closing
 from filedropd.http.deadline import Deadline
 from filedropd.http.framing import ChunkedFraming, LengthFraming
 from filedropd.http.head import Head, HeadReader
+from filedropd.http.input import Input
 from filedropd.http.output import BUFFER, RESTING, Output
 from filedropd.http.request import Request
 from filedropd.http.sockets import plain_socket
@@ -34,13 +36,10 @@ from filedropd.http.splicing import LEAST, Splicing
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from twisted.internet.interfaces import IDelayedCall, IProducer
+    from twisted.internet.interfaces import IProducer
 
     from filedropd.http.interfaces import Server
     from filedropd.http.settling import Settling
-
-#: Bytes of requests behind the one that is being answered, held before reading stops.
-PIPELINED: Final = 64 * 1024
 
 _CUT_SHORT: Final = "The body ended before the length that it declared."
 
@@ -60,26 +59,24 @@ class Channel(Protocol):
         self._request: Request | None = None
         self._starting: Request | None = None
         self._arrival: Arrival | None = None  # of the body that is coming in
-        self._pipelined = b""
-        self._turn: IDelayedCall | None = None  # in which what is pipelined goes on
         self._deadline = Deadline(self._clock)
         self._last = False  # the answer that is being given is this connection's last
         self._shut = False  # likewise, because the server ends
         self._eof = False
         self._running = False
-        self._read_paused = False
 
     # -- the connection ---------------------------------------------------------------------------
 
     def connectionMade(self) -> None:
         """Begin to wait for a request."""
+        self._input = Input(self._transport, self._clock, self._take_turn)
         self._output = Output(
             self._transport,
             self._clock,
             stall=self.http.timeouts.stall,
             stalled=self._break_off,
             ending=self._about_to_end,
-            resumed=self._output_resumed,
+            resumed=self._input.hurry,
             shares=self.http.shares,
         )
         self._answers = Answers(self._clock, self._output, stall=self.http.timeouts.stall, abort=self._break_off)
@@ -96,14 +93,14 @@ class Channel(Protocol):
         """Take bytes from the client."""
         if self._between_requests():
             self._answers.client_asked()
-            if self._request is None and self._turn is None and not self._output.paused:
+            if self._request is None and self._input.turn is None and not self._output.paused:
                 asked = self.http.familiar.recognise(data)
                 if asked is not None and self._answered_at_once(*asked):
                     return
         if self._closing.begun:
             self._closing.drop(len(data))
-        elif self._turn is not None or (self._request is not None and self._arrival is None):
-            self._hold(data)
+        elif self._input.turn is not None or (self._request is not None and self._arrival is None):
+            self._input.hold(data)
         else:
             self._run(data)
 
@@ -112,7 +109,7 @@ class Channel(Protocol):
         self._eof = True
         if self._arrival is None:
             self._answers.client_closed()
-        if self._turn is not None:
+        if self._input.turn is not None:
             return  # what came before it is still to be answered
         if self._closing.begun or self._request is None:
             self._closing.close()
@@ -125,7 +122,7 @@ class Channel(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Tell whoever is still at work here that there is nobody left."""
         self._disconnected = True
-        self._end_turn()
+        self._input.lost()
         self._deadline.stop()
         self._closing.lost()
         request, self._request = self._request, None
@@ -168,13 +165,13 @@ class Channel(Protocol):
         """Take no further request: close when the one that is being answered is done, or at once."""
         self._last = self._shut = True
         if self._request is None and (not self._closing.begun or self._answers.doubt):
-            self._end_turn()
+            self._input.end_turn()
             self._closing.close()
 
     def _between_requests(self) -> bool:
         """Tell whether what comes now begins a request, and nothing of one was there before."""
         midway = self._arrival is not None or (self._reader is not None and self._reader.started)
-        return not (midway or self._pipelined or self._closing.begun)
+        return not (midway or self._input.held or self._closing.begun)
 
     # -- requests in ------------------------------------------------------------------------------
 
@@ -184,14 +181,13 @@ class Channel(Protocol):
         A client that does not read its answers gets no more of them until it does.
         """
         if self._output.paused and self._request is None and self._reader is None:
-            self._pipelined = data + self._pipelined
-            self._hold(b"")
+            self._input.put_back(data)
+            self._input.take_turn(self.http.timeouts.stall)
             self._deadline.clear()  # it is the output that knows when to give it up
-            self._turn = self._clock.callLater(self.http.timeouts.stall, self._take_turn)
             return
         self._running = True
         try:
-            self._pipelined = self._consume(data) + self._pipelined
+            self._input.put_back(self._consume(data))
             if self._eof and self._arrival is not None:
                 self._break_body(MalformedRequest(_CUT_SHORT))
             self._tell_request()
@@ -199,33 +195,15 @@ class Channel(Protocol):
             self._running = False
         if self._closing.begun:
             return
-        if self._request is not None:
-            self._hold(b"")
-        elif self._pipelined:
-            self._hold(b"")
-            self._turn = self._clock.callLater(0, self._take_turn)
-        elif self._eof:
+        if self._request is None and self._input.held:
+            self._input.take_turn()
+        elif self._request is None and self._eof:
             self._closing.close()
 
     def _take_turn(self) -> None:
-        """Go on behind a request that was answered at once."""
-        self._turn = None
-        if self._closing.begun:
-            return
-        data, self._pipelined = self._pipelined, b""
-        self._resume_reading()
-        self._run(data)
-
-    def _output_resumed(self) -> None:
-        """Go on with requests that waited until the client read the answers to those before."""
-        if self._turn is not None:
-            self._turn.reset(0)
-
-    def _end_turn(self) -> None:
-        """Take no further turn."""
-        turn, self._turn = self._turn, None
-        if turn is not None:
-            turn.cancel()
+        """Go on behind a request that was answered at once, or when the client has read the answers to those before."""
+        if not self._closing.begun:
+            self._run(self._input.take())
 
     def _tell_request(self) -> None:
         """Give a request that has just begun to the application, and what came of a body to its reader."""
@@ -272,8 +250,8 @@ class Channel(Protocol):
         framing = ChunkedFraming() if head.length is None else LengthFraming(head.length)
         body = Body(
             head.length,
-            pause=self._pause_reading,
-            resume=self._resume_reading,
+            pause=self._input.pause,
+            resume=self._input.resume,
             invite=self._invite if head.expects_continue and head.length != 0 else None,
             splicing=self._splicing(framing) if isinstance(framing, LengthFraming) else None,
         )
@@ -287,7 +265,7 @@ class Channel(Protocol):
                 output=self._output,
                 deadline=self._deadline,
                 stall=self.http.timeouts.stall,
-                excused=lambda: self._read_paused,
+                excused=lambda: self._input.paused,
                 late=self._body_late,
             )
             self._arrival.watch()
@@ -328,8 +306,8 @@ class Channel(Protocol):
             self._clock,
             remaining=lambda: framing.remaining,
             moved=lambda octets: self._spliced(framing, octets),
-            pause=self._pause_reading,
-            resume=self._resume_reading,
+            pause=self._input.pause,
+            resume=self._input.resume,
         )
 
     def _spliced(self, framing: LengthFraming, octets: int) -> None:
@@ -337,11 +315,6 @@ class Channel(Protocol):
         if self._arrival is not None and self._arrival.spliced(framing, octets):
             self._arrival = None
         self._tell_request()
-
-    def _hold(self, data: bytes) -> None:
-        self._pipelined += data
-        if len(self._pipelined) > PIPELINED:
-            self._pause_reading()
 
     def _invite(self) -> None:
         request = self._request
@@ -392,17 +365,6 @@ class Channel(Protocol):
     def _body_late(self) -> None:
         self._break_body(RequestTimeout())
 
-    # -- pauses -----------------------------------------------------------------------------------
-
-    def _pause_reading(self) -> None:
-        self._read_paused = True
-        self._transport.pauseProducing()
-
-    def _resume_reading(self) -> None:
-        if self._read_paused and not self._disconnected:
-            self._read_paused = False
-            self._transport.resumeProducing()
-
     # -- answers out, as twisted.web.http.Request calls it ----------------------------------------
 
     def getPeer(self) -> IAddress:
@@ -426,7 +388,7 @@ class Channel(Protocol):
             # RFC 9112 section 9.3: without the rest of the body the connection is out of step.  Where a
             # body is refused, that it may have come already, in the same read, makes no difference.
             self._last = True
-        no_more = self._eof and not self._pipelined
+        no_more = self._eof and not self._input.held
         self._last = self._last or no_more or ends_with_connection(request, code, headers)
         self._answers.head_begins()
         keep_alive = version == b"HTTP/1.0" and request is not None
@@ -469,16 +431,14 @@ class Channel(Protocol):
         self._arrival = None
         self._output.read_at_once(RESTING)
         request.body.discard()
-        if self._last or (self._eof and not self._pipelined):
+        if self._last or (self._eof and not self._input.held):
             self._finish()
             return
         self._deadline.set(self.http.timeouts.idle, self._head_late)
-        if not self._pipelined:
+        if not self._input.held:
             self._output.hand_over()
         elif not self._running:
-            data, self._pipelined = self._pipelined, b""
-            self._resume_reading()
-            self._run(data)
+            self._run(self._input.take())
 
     def loseConnection(self) -> None:
         """Close when what was written has gone out."""
@@ -493,7 +453,6 @@ class Channel(Protocol):
         self._output.take_back()
 
     def _finish(self) -> None:
-        self._pipelined = b""
-        self._read_paused = False
+        self._input.drop()
         self._deadline.clear()
         self._closing.begin(eof=self._eof, patience=0.0 if self._shut else self._answers.doubt)
