@@ -29,7 +29,9 @@ from filedropd.blobs import pages, system
 from filedropd.blobs.batches import Batches
 from filedropd.blobs.disk import DiskBlobs, DiskIncomingBlob
 from filedropd.blobs.folders import sync_folder
-from filedropd.blobs.journal import WRITE_BACK, IncomingFile, Journal, LockedFolder
+from filedropd.blobs.incoming import WRITE_BACK, IncomingFile
+from filedropd.blobs.journal import Journal
+from filedropd.blobs.locking import LockedFolder
 from filedropd.blobs.space import MOST_UNSEEN, NEW_FILE, Space
 from filedropd.blobs.stored import DiskBlob
 from filedropd.blobs.system import UNSYNCED, SystemCalls, splice

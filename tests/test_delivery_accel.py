@@ -16,7 +16,8 @@ from filedropd.claims.asking import Recipient as Asking
 from filedropd.claims.ledger import Ledger
 from filedropd.claims.policy import Policy
 from filedropd.delivery.accel import PATIENCE, SLOWEST, UNTAKEN, AccelDelivery, outcome
-from filedropd.delivery.nginx_log import Line, NginxLog
+from filedropd.delivery.nginx_log import NginxLog
+from filedropd.delivery.nginx_trail import Line
 from filedropd.delivery.stream import StreamDelivery
 from filedropd.errors import ClientGone
 from filedropd.http.fronting import redirect, sends_alike

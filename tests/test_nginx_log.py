@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from filedropd.deferreds import sleep
 from filedropd.delivery import nginx_log
-from filedropd.delivery.nginx_log import LINGER, PIECE, Line, NginxLog, Trail
+from filedropd.delivery.nginx_log import NginxLog
+from filedropd.delivery.nginx_trail import LINGER, PIECE, Line, Trail
 
 
 def name(number: int) -> str:

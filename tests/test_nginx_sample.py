@@ -19,7 +19,7 @@ from twisted.internet.ssl import KeyPair
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers
 
-from filedropd.delivery.nginx_log import Line
+from filedropd.delivery.nginx_trail import Line
 from filedropd.errors import RangeNotSatisfiable
 from filedropd.http.fronting import sends_alike
 from filedropd.http.ranges import select

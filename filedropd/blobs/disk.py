@@ -19,7 +19,8 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from filedropd.blobs.batches import Batches
-from filedropd.blobs.journal import IncomingFile, Journal
+from filedropd.blobs.incoming import IncomingFile
+from filedropd.blobs.journal import Journal
 from filedropd.blobs.stored import DiskBlob
 from filedropd.blobs.system import SystemCalls
 from filedropd.blobs.threads import DiskThreads

@@ -28,7 +28,8 @@ from filedropd.claims.ending import end
 from filedropd.claims.ledger import Ledger
 from filedropd.claims.policy import Policy
 from filedropd.deferreds import Happening, background
-from filedropd.delivery.nginx_log import Line, NginxLog
+from filedropd.delivery.nginx_log import NginxLog
+from filedropd.delivery.nginx_trail import Line
 from filedropd.errors import ClientGone
 from filedropd.interfaces import Handing, IDelivery, StillSending, StoreUnusable
 from filedropd.model import NOTHING_SENT, Outcome
