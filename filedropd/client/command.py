@@ -11,6 +11,7 @@ from click.shell_completion import get_completion_class
 
 from filedropd.client.commands import exits, settings
 from filedropd.client.commands.drops import list_, revoke, status
+from filedropd.client.commands.entering import Commands
 from filedropd.client.commands.get import get
 from filedropd.client.commands.put import put
 from filedropd.client.errors import Local
@@ -43,7 +44,9 @@ Files:
 """
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EPILOG)
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EPILOG
+)
 @click.version_option(VERSION, prog_name="filedrop")
 @click.option(
     "--config",

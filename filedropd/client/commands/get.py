@@ -15,7 +15,8 @@ from filedropd.client.commands.exits import DONE
 from filedropd.client.commands.identity import identity
 from filedropd.client.commands.progress import Bar
 from filedropd.client.commands.running import complain, interruptible, run
-from filedropd.client.errors import PasswordRequired
+from filedropd.client.commands.streams import say
+from filedropd.client.errors import Local, PasswordRequired
 from filedropd.client.transfer import Target, download
 from filedropd.client.values import Link, Received
 from filedropd.client.wire import naming
@@ -61,7 +62,7 @@ class Order:
 @options.json_option
 @options.quiet_option
 @options.reaching
-def get(url: str, **given: Any) -> None:
+def get(url: str, **given: Any) -> int:
     """Fetch a file, and print where it is.
 
     It is saved under its own name, made safe, and nothing is overwritten. While it comes in it is NAME.part; what
@@ -79,15 +80,19 @@ def get(url: str, **given: Any) -> None:
     order = Order(link=options.given_link(url), **given)
     order = attrs.evolve(order, reach=attrs.evolve(order.reach, identity=identity(options.state_folder())))
     options.warn_of_plain_text(order.link.url, order.password)
-    run(partial(_get, order))
+    return run(partial(_get, order))
 
 
 async def _get(order: Order, reactor: Any) -> int:
     received = await _asking(order, reactor)
-    if order.as_json:
-        click.echo(json.dumps(_as_json(received)), err=received.path is None)
-    elif received.path is not None:
-        click.echo(str(received.path))
+    words = json.dumps(_as_json(received)) if order.as_json else str(received.path)
+    if received.path is not None:
+        try:
+            say(words)
+        except Local as error:
+            raise Local(f"{error.detail} The file is here all the same: {received.path}") from error
+    elif order.as_json:
+        click.echo(words, err=True)
     return DONE
 
 

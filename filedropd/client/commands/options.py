@@ -147,6 +147,8 @@ def given_link(text: str) -> Link:
     """
     try:
         return Link.parse(sys.stdin.readline() if text == "-" else text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.UsageError("The standard input has no link to read.") from error
     except ClientError as error:
         raise click.UsageError(error.detail) from error
 

@@ -14,12 +14,13 @@ import attrs
 import click
 from twisted.internet.threads import deferToThread
 
-from filedropd.client.commands import options
+from filedropd.client.commands import options, streams
 from filedropd.client.commands.clipboard import copy
 from filedropd.client.commands.drops_file import Left
 from filedropd.client.commands.exits import DONE, status_of
 from filedropd.client.commands.progress import Bar, Standing
 from filedropd.client.commands.running import complain, run
+from filedropd.client.commands.streams import say
 from filedropd.client.errors import ClientError, Gone, Local
 from filedropd.client.owning import watch
 from filedropd.client.transfer import upload
@@ -79,7 +80,7 @@ class Order:
 @options.quiet_option
 @options.reaching
 @click.pass_context
-def put(context: click.Context, /, *, zipping: bool, copying: bool, **given: Any) -> None:
+def put(context: click.Context, /, *, zipping: bool, copying: bool, **given: Any) -> int:
     """Leave files, and print one link for each.
 
     The link is all that goes to the standard output. What it takes to look after the file is kept on this machine,
@@ -100,7 +101,7 @@ def put(context: click.Context, /, *, zipping: bool, copying: bool, **given: Any
     order = Order(zip=zipping, copy=copying, **given)
     _check(order, context)
     options.warn_of_plain_text(order.server, order.password)
-    run(partial(_put, order))
+    return run(partial(_put, order))
 
 
 def _check(order: Order, context: click.Context) -> None:
@@ -121,7 +122,9 @@ async def _put(order: Order, reactor: Any) -> int:
     receipts, status = [], DONE
     for file in [""] if order.zip else order.files:
         try:
-            receipts.append(await _leave(order, file, reactor))
+            receipt = await _leave(order, file, reactor)
+            receipts.append(receipt)
+            _tell(order, receipt)
         except ClientError as error:
             named = len(order.files) == 1 or not file or file in error.detail
             complain(error.detail if named else f"{file}: {error.detail}")
@@ -160,15 +163,20 @@ async def _leave(order: Order, file: str, reactor: Any) -> Receipt:
         await deferToThread(options.drops_file().add, Left.of(receipt))
     except Local as error:  # the file is there all the same
         complain(f"warning: status and revoke will not know it. {error.detail}")
-    _tell(order, receipt)
     return receipt
 
 
 def _tell(order: Order, receipt: Receipt) -> None:
-    if order.as_json:
-        click.echo(json.dumps(_as_json(receipt)))
-    else:
-        click.echo(receipt.url)
+    """Say where it is.
+
+    :raises Local: that cannot be printed; its words have it, or nobody could ever fetch the file.
+    """
+    words = json.dumps(_as_json(receipt)) if order.as_json else receipt.url
+    try:
+        say(words)
+    except (Local, BrokenPipeError) as error:
+        why = error if isinstance(error, Local) else streams.unwritable(error)
+        raise Local(f"{why.detail} The file is left all the same: {words}") from error
     if order.qr:
         import segno  # noqa: PLC0415 - most often it is not needed
 
@@ -204,6 +212,6 @@ async def _delivered(order: Order, receipt: Receipt, reactor: Any) -> None:
     finally:
         standing.end()
     if order.as_json:
-        click.echo(json.dumps({"url": receipt.url, "state": "gone", "reason": reason}))
+        say(json.dumps({"url": receipt.url, "state": "gone", "reason": reason}))
     if reason != "delivered":
         raise Gone(reason or "")
