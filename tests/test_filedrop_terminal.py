@@ -86,6 +86,16 @@ class TerminalTests(SynchronousTestCase):
         self.assertNotIn("Traceback", terminal.shown)
         self.assertEqual([".home", "big"], sorted(os.listdir(self.folder)))
 
+    def test_no_answer_to_put(self):
+        """It ends as everywhere, before anything is sent."""
+        before = daemon().log().count("kept")
+        for key in ("\x03", "\x04"):
+            with self.home.terminal("put", "--password", "big") as terminal:
+                terminal.until("Password:").type(key)
+                self.assertEqual(130, terminal.end(), terminal.shown)
+            self.assertRegex(terminal.shown, r"Password: (\^C)?\r\nfiledrop: interrupted\r\n\Z")
+        self.assertEqual(before, daemon().log().count("kept"))
+
     def test_interrupted_put(self):
         """Of what is interrupted nothing is left with the server."""
         before = daemon().log().count("kept")

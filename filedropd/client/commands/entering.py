@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 import click
 
 from filedropd.client.commands import streams
-from filedropd.client.commands.exits import DONE, status_of
+from filedropd.client.commands.exits import DONE, INTERRUPTED, status_of
 from filedropd.client.commands.running import complain
 
 
@@ -23,6 +23,9 @@ class Commands(click.Group):
         try:
             status = super().main(*args, **(kwargs | {"standalone_mode": False})) or DONE
             sys.stdout.flush()
+        except (click.Abort, KeyboardInterrupt):
+            complain("interrupted")
+            status = INTERRUPTED
         except click.ClickException as error:
             error.show()
             status = error.exit_code
