@@ -14,6 +14,7 @@ from filedropd.client.commands.drops import list_, revoke, status
 from filedropd.client.commands.entering import Commands
 from filedropd.client.commands.get import get
 from filedropd.client.commands.put import put
+from filedropd.client.commands.usage import Misuse
 from filedropd.client.errors import Local
 from filedropd.client.version import VERSION
 
@@ -71,7 +72,7 @@ def main(context: click.Context, config: Path | None) -> None:
     try:
         found = settings.load(config or settings.place(os.environ), required=config is not None)
     except Local as error:
-        raise click.UsageError(error.detail, context) from error
+        raise Misuse(error.detail, context) from error
     context.default_map = dict.fromkeys(main.commands, found)
 
 
@@ -87,7 +88,7 @@ def completion(shell: str) -> None:
     """
     kind = get_completion_class(shell)
     if kind is None:
-        raise click.UsageError(f"{shell} is not supported by this version of click.")
+        raise Misuse(f"{shell} is not supported by this version of click.")
     click.echo(kind(main, {}, "filedrop", "_FILEDROP_COMPLETE").source())
 
 

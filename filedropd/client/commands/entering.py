@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 import click
 
-from filedropd.client.commands import streams
+from filedropd.client.commands import streams, usage
 from filedropd.client.commands.exits import DONE, INTERRUPTED, status_of
 from filedropd.client.commands.running import complain
 
@@ -26,8 +26,11 @@ class Commands(click.Group):
         except (click.Abort, KeyboardInterrupt):
             complain("interrupted")
             status = INTERRUPTED
-        except click.ClickException as error:
+        except click.exceptions.NoArgsIsHelpError as error:
             error.show()
+            status = error.exit_code
+        except click.ClickException as error:
+            complain(usage.told(error))
             status = error.exit_code
         except OSError as error:  # a help that cannot be printed
             complain(streams.unwritable(error).detail)

@@ -15,6 +15,7 @@ import click
 
 from filedropd.client.commands.drops_file import DropsFile, place
 from filedropd.client.commands.running import complain
+from filedropd.client.commands.usage import Misuse
 from filedropd.client.errors import ClientError, Local
 from filedropd.client.values import Link
 from filedropd.client.wire.connections import Reach
@@ -83,14 +84,14 @@ def _password(*, ask: bool, file: Path | None, confirm: bool) -> str | None:
             with file.open(encoding="utf-8") as lines:
                 return lines.readline().rstrip("\r\n")
         except OSError as error:
-            raise click.UsageError(f"{file} cannot be read: {error.strerror}.") from error
+            raise Misuse(f"{file} cannot be read: {error.strerror}.") from error
         except UnicodeDecodeError as error:
-            raise click.UsageError(f"{file} is not UTF-8.") from error
+            raise Misuse(f"{file} is not UTF-8.") from error
     given = os.environ.get(PASSWORD_VARIABLE)
     if given is not None or not ask:
         return given
     if not can_ask():
-        raise click.UsageError(f"There is no terminal to ask at. Use --password-file or {PASSWORD_VARIABLE}.")
+        raise Misuse(f"There is no terminal to ask at. Use --password-file or {PASSWORD_VARIABLE}.")
     return asked(confirm=confirm)
 
 
@@ -143,14 +144,14 @@ rate_option = click.option("--limit-rate", "rate", callback=rate, metavar="RATE"
 def given_link(text: str) -> Link:
     """Return the link that is meant; ``-`` stands for a line of the standard input, which no list of processes shows.
 
-    :raises click.UsageError: it is none.
+    :raises Misuse: it is none.
     """
     try:
         return Link.parse(sys.stdin.readline() if text == "-" else text)
     except (OSError, UnicodeDecodeError) as error:
-        raise click.UsageError("The standard input has no link to read.") from error
+        raise Misuse("The standard input has no link to read.") from error
     except ClientError as error:
-        raise click.UsageError(error.detail) from error
+        raise Misuse(error.detail) from error
 
 
 def warn_of_plain_text(url: str, password: str | None) -> None:

@@ -21,6 +21,7 @@ from filedropd.client.commands.exits import DONE, status_of
 from filedropd.client.commands.progress import Bar, Standing
 from filedropd.client.commands.running import complain, run
 from filedropd.client.commands.streams import say
+from filedropd.client.commands.usage import Misuse
 from filedropd.client.errors import ClientError, Gone, Local
 from filedropd.client.owning import watch
 from filedropd.client.transfer import upload
@@ -95,9 +96,7 @@ def put(context: click.Context, /, *, zipping: bool, copying: bool, **given: Any
       tar c etc | filedrop put - --name etc.tar
     """
     if given["server"] is None:
-        raise click.UsageError(
-            "Say where: --server https://..., FILEDROP_SERVER, or server in the config file.", context
-        )
+        raise Misuse("Say where: --server https://..., FILEDROP_SERVER, or server in the config file.", context)
     order = Order(zip=zipping, copy=copying, **given)
     _check(order, context)
     options.warn_of_plain_text(order.server, order.password)
@@ -108,13 +107,13 @@ def _check(order: Order, context: click.Context) -> None:
     try:
         Link.parse(order.server)
     except ClientError as error:
-        raise click.UsageError(f"{order.server}: {error.detail}", context) from error
+        raise Misuse(f"{order.server}: {error.detail}", context) from error
     if order.zip and _INPUT in order.files:
-        raise click.UsageError("The standard input cannot be in a zip.", context)
+        raise Misuse("The standard input cannot be in a zip.", context)
     if order.compress and not order.zip:
-        raise click.UsageError("--compress is for --zip.", context)
+        raise Misuse("--compress is for --zip.", context)
     if order.name is not None and len(order.files) > 1 and not order.zip:
-        raise click.UsageError("--name is for one file, or for --zip.", context)
+        raise Misuse("--name is for one file, or for --zip.", context)
 
 
 async def _put(order: Order, reactor: Any) -> int:
