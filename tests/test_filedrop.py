@@ -118,7 +118,7 @@ class PutTests(CommandTestCase):
 
     def test_refused(self):
         """What the server says, it says; statuses tell the kinds apart."""
-        self.assertIn("expires", self.refused(9, "put", "--expires", "soon", "a.txt"))
+        self.assertIn("expires", self.refused(9, "put", "--expires", "40000d", "a.txt"))
         (self.folder / "large").write_bytes(b"")
         os.truncate(self.folder / "large", 40 * 2**20)
         self.assertIn("33554432 bytes at most", self.refused(9, "put", "large"))
@@ -144,6 +144,24 @@ class PutTests(CommandTestCase):
         ):
             self.assertIn(said, self.refused(2, *words))
         self.assertIn("FILEDROP_SERVER", Home(self.folder / "x").run("put", "-").err)
+
+    def test_values(self):
+        """A value that no server could do anything with is a wrong command line, too, wherever it was given."""
+        (self.folder / "empty").write_text("\n")
+        for words, said in (
+            (["put", "--expires", "2q", "a.txt"], "15m"),
+            (["put", "--limit-rate", "0", "a.txt"], "20M"),
+            (["put", "--limit-rate", f"{'9' * 400}G", "a.txt"], "20M"),
+            (["put", "--password-file", "empty", "a.txt"], "may not be empty"),
+            (["put", "--ca", "nowhere", "a.txt"], "nowhere cannot be read"),
+            (["list", "--ca", "a.txt"], "no certificates"),
+            (["get", "--patience", "nan", "http://127.0.0.1:1/x"], "seconds"),
+            (["status", "ftp://x"], "http://"),
+            (["revoke", "a.txt", "http://["], "well-formed"),
+        ):
+            self.assertIn(said, self.refused(2, *words))
+        for verb, password in (("put", " "), ("get", "\udcff")):
+            self.assertIn("assword", self.refused(2, verb, "http://x", FILEDROP_PASSWORD=password).lower())
 
     def test_configured(self):
         """The configuration file says what need not be said; the environment and options beat it."""
@@ -179,7 +197,7 @@ class PutTests(CommandTestCase):
     def test_endless_input(self):
         """Where the server refuses, nobody waits for the end of the input."""
         with subprocess.Popen(
-            command("put", "-", "--expires", "soon"),
+            command("put", "-", "--expires", "40000d"),
             cwd=self.folder,
             env=self.home.environment(),
             stdin=subprocess.PIPE,

@@ -38,7 +38,18 @@ def _drops(_context: click.Context, _parameter: click.Parameter, incomplete: str
     return [CompletionItem(each.key, help=each.name) for each in left if each.key.startswith(incomplete.lower())]
 
 
-_drop_argument = click.argument("drop", metavar="DROP", shell_complete=_drops)
+def _named(_context: click.Context, _parameter: click.Parameter, value: str | tuple[str, ...]) -> Any:
+    """Return names of drops, of which those that are links are well-formed.
+
+    :raises Misuse: one is not.
+    """
+    for name in [value] if isinstance(value, str) else value:
+        if "://" in name:
+            options.given_link(name)
+    return value
+
+
+_drop_argument = click.argument("drop", metavar="DROP", callback=_named, shell_complete=_drops)
 
 
 # -- list ------------------------------------------------------------------------------------------
@@ -177,7 +188,7 @@ def _event_json(event: Any) -> dict[str, object]:
 
 
 @click.command()
-@click.argument("drops", metavar="DROP...", nargs=-1, required=True, shell_complete=_drops)
+@click.argument("drops", metavar="DROP...", nargs=-1, required=True, callback=_named, shell_complete=_drops)
 @options.reaching
 def revoke(**given: Any) -> int:
     """Take drops back: they are gone, and downloads that run are broken off.

@@ -53,6 +53,7 @@ class Order:
 @click.option(
     "--patience",
     type=click.FloatRange(min=0),
+    callback=options.seconds,
     default=120.0,
     show_default=True,
     metavar="SECONDS",

@@ -25,6 +25,7 @@ from filedropd.client.commands.usage import Misuse
 from filedropd.client.errors import ClientError, Gone, Local
 from filedropd.client.owning import watch
 from filedropd.client.transfer import upload
+from filedropd.client.uploads.leaving import fitting
 from filedropd.client.uploads.sources import Leavable
 from filedropd.client.uploads.zipping import zipped
 from filedropd.client.values import Link, Receipt
@@ -63,7 +64,7 @@ class Order:
 @click.argument("files", nargs=-1, required=True, metavar="FILE... | -", type=click.Path(allow_dash=True))
 @options.server_option
 @options.passwords("Whoever gets the file must put in a password")
-@click.option("--expires", metavar="TIME", help="How long it is kept: 90s, 15m, 12h, 7d.")
+@click.option("--expires", callback=options.duration, metavar="TIME", help="How long it is kept: 90s, 15m, 12h, 7d.")
 @click.option("--downloads", type=click.IntRange(1, 1000), metavar="N", help="How many complete copies may be fetched.")
 @click.option("--name", metavar="NAME", help="What it is called, in place of its own name.")
 @click.option("--zip", "zipping", is_flag=True, help="Leave all files and folders as one zip, made while it is sent.")
@@ -108,6 +109,10 @@ def _check(order: Order, context: click.Context) -> None:
         Link.parse(order.server)
     except ClientError as error:
         raise Misuse(f"{order.server}: {error.detail}", context) from error
+    try:
+        fitting(order.password)
+    except ClientError as error:
+        raise Misuse(error.detail, context) from error
     if order.zip and _INPUT in order.files:
         raise Misuse("The standard input cannot be in a zip.", context)
     if order.compress and not order.zip:

@@ -24,6 +24,16 @@ CHEAP: Final = 64 * 1024 * 1024
 _JSON: Final = "application/json"
 
 
+def fitting(password: str | None) -> str | None:
+    """Return a password, if there is one, that can be said in a header field.
+
+    :raises Local: it cannot.
+    """
+    if password is not None and (password != password.strip() or not password.isprintable() or not password):
+        raise Local("A password may not be empty, begin or end with a space, or hold control characters.")
+    return password
+
+
 @attrs.frozen(kw_only=True)
 class Wanted:
     """How a file is to be left.
@@ -64,10 +74,8 @@ class Wanted:
         :raises Local: the password cannot be said in a header field.
         """
         fields: dict[str, str | bytes] = {"Accept": _JSON}
-        password = self.password
+        password = fitting(self.password)
         if password is not None:
-            if password != password.strip() or not password.isprintable() or not password:
-                raise Local("A password may not be empty, begin or end with a space, or hold control characters.")
             fields["Filedrop-Password"] = password.encode("utf-8")
         if self.expires is not None:
             fields["Filedrop-Expires"] = self.expires
