@@ -178,6 +178,22 @@ class PutTests(CommandTestCase):
         self.assertEqual((2, ""), (refused.status, refused.out))
         self.assertIn("'sever'", refused.err)
 
+    def test_wrong_server(self):
+        """An address that takes no files is said to be wrong, and where it was named."""
+        elsewhere = f"{daemon().url()}api/v1.0/file"
+        said = self.refused(9, "put", "a.txt", FILEDROP_SERVER=elsewhere)
+        self.assertIn(f"No files are taken at {elsewhere}", said)
+        self.assertIn("FILEDROP_SERVER", said)
+        self.assertIn("--server", self.refused(9, "put", "--server", f"{daemon().url()}x", "a.txt"))
+        self.assertIn("FILEDROP_SERVER", self.refused(2, "put", "a.txt", FILEDROP_SERVER="drop.example"))
+
+    def test_wrong_proxy(self):
+        """So is a proxy that does not answer."""
+        for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+            said = self.refused(3, "put", "a.txt", "--server", "http://x.invalid", **{name: "http://127.0.0.1:1"})
+            self.assertIn("Nothing answers at 127.0.0.1:1. ", said)
+            self.assertIn(f"the proxy that {name.upper()} names", said)
+
     def test_unencrypted(self):
         """A password that goes over a network in the clear is warned of."""
         ended = self.home.run("put", "--server", "http://nowhere.invalid", "a.txt", FILEDROP_PASSWORD="x")

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import attrs
 import click
+from click.core import ParameterSource
 from twisted.internet.threads import deferToThread
 
 from filedropd.client.commands import options, streams
@@ -22,7 +23,7 @@ from filedropd.client.commands.progress import Bar, Standing
 from filedropd.client.commands.running import complain, run
 from filedropd.client.commands.streams import say
 from filedropd.client.commands.usage import Misuse
-from filedropd.client.errors import ClientError, Gone, Local
+from filedropd.client.errors import ClientError, Gone, Local, NotADrop
 from filedropd.client.owning import watch
 from filedropd.client.transfer import upload
 from filedropd.client.uploads.leaving import fitting
@@ -40,10 +41,12 @@ class Order:
     """What is to be done.
 
     :ivar files: paths, or ``-``.
+    :ivar named: where ``server`` was named.
     """
 
     files: Sequence[str]
     server: str
+    named: str
     reach: Reach
     password: str | None = attrs.field(repr=False)
     expires: str | None
@@ -98,7 +101,7 @@ def put(context: click.Context, /, *, zipping: bool, copying: bool, **given: Any
     """
     if given["server"] is None:
         raise Misuse("Say where: --server https://..., FILEDROP_SERVER, or server in the config file.", context)
-    order = Order(zip=zipping, copy=copying, **given)
+    order = Order(zip=zipping, copy=copying, named=_named(context), **given)
     _check(order, context)
     options.warn_of_plain_text(order.server, order.password)
     return run(partial(_put, order))
@@ -108,7 +111,7 @@ def _check(order: Order, context: click.Context) -> None:
     try:
         Link.parse(order.server)
     except ClientError as error:
-        raise Misuse(f"{order.server}: {error.detail}", context) from error
+        raise Misuse(f"{order.server} ({order.named}): {error.detail}", context) from error
     try:
         fitting(order.password)
     except ClientError as error:
@@ -121,6 +124,16 @@ def _check(order: Order, context: click.Context) -> None:
         raise Misuse("--name is for one file, or for --zip.", context)
 
 
+def _named(context: click.Context) -> str:
+    match context.get_parameter_source("server"):
+        case ParameterSource.ENVIRONMENT:
+            return "FILEDROP_SERVER"
+        case ParameterSource.DEFAULT_MAP:
+            return "the configuration file"
+        case _:
+            return "--server"
+
+
 async def _put(order: Order, reactor: Any) -> int:
     """Leave all that can be left; what cannot does not keep the others. The first failure makes the status."""
     receipts, status = [], DONE
@@ -130,8 +143,7 @@ async def _put(order: Order, reactor: Any) -> int:
             receipts.append(receipt)
             _tell(order, receipt)
         except ClientError as error:
-            named = len(order.files) == 1 or not file or file in error.detail
-            complain(error.detail if named else f"{file}: {error.detail}")
+            complain(_why(order, file, error))
             status = status or status_of(error)
     if order.copy and receipts:
         await deferToThread(copy, "\n".join(receipt.url for receipt in receipts))
@@ -139,6 +151,13 @@ async def _put(order: Order, reactor: Any) -> int:
         for receipt in receipts:
             await _delivered(order, receipt, reactor)
     return status
+
+
+def _why(order: Order, file: str, error: ClientError) -> str:
+    """Return what is said of a file that cannot be left."""
+    named = len(order.files) == 1 or not file or file in error.detail
+    words = error.detail if named else f"{file}: {error.detail}"
+    return f"{words} It was named by {order.named}." if isinstance(error, NotADrop) else words
 
 
 async def _leave(order: Order, file: str, reactor: Any) -> Receipt:

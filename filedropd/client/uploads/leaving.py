@@ -96,6 +96,7 @@ class Leave:
         self._connections = connections
         self._clock = connections.reactor
         self._source = source
+        self._server = Link.parse(wanted.server).url
         self._url = wanted.address(source.name)
         self._fields = wanted.fields()
         source.hashing = wanted.asks_digest(source.length)
@@ -137,6 +138,12 @@ class Leave:
 
     async def _receipt(self, response: IResponse) -> Receipt:
         host = urlsplit(self._url).hostname or ""
+        if response.code in {404, 405}:
+            self._connections.abort()
+            raise NotADrop(
+                f"No files are taken at {self._server}: it answered {response.code}. Check the server's address.",
+                status=response.code,
+            )
         if response.code != 201:
             raise await answers.refused(response, self._clock, host)
         told = await answers.told(response, self._clock, host)

@@ -25,7 +25,7 @@ from zope.interface import implementer
 from filedropd.client.version import VERSION
 from filedropd.client.wire import proxies
 from filedropd.client.wire.failures import cancelled, explained
-from filedropd.client.wire.proxies import Proxy, TunnelEndpoint
+from filedropd.client.wire.proxies import Proxy, ProxyEndpoint, TunnelEndpoint
 from filedropd.client.wire.tls import Anybody, Trust
 
 #: Bytes that are read, and written, at once. Twisted's own 64 and 128 KiB cost twice the time for each byte.
@@ -230,6 +230,7 @@ class _Endpoints:
         endpoint: Any = HostnameEndpoint(self._reactor, proxy.host, proxy.port, timeout=CONNECT)
         if proxy.scheme == "https":
             endpoint = wrapClientTLS(self._policy.creatorForNetloc(proxy.host.encode("idna"), proxy.port), endpoint)
+        endpoint = ProxyEndpoint(endpoint, proxy)
         return _Watched(endpoint, self._connected) if watched else endpoint
 
 
