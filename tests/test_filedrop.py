@@ -278,6 +278,16 @@ class GetTests(CommandTestCase):
         self.assertIn("no file of a filedropd", self.refused(9, "get", daemon().url()))
         self.assertFalse((self.folder / "c.part").exists())
 
+    def test_password_in_link(self):
+        """A password in the link opens, and is not said again; another that is given comes first."""
+        link = self.put("--downloads", "2", FILEDROP_PASSWORD="s3 crét")
+        secret = f"{link}?password=s3+cr%C3%A9t"
+        self.assertNotIn("s3", self.refused(4, "get", "-o", "b", f"{link}?password=s3x"))
+        self.assertNotIn("s3", self.refused(4, "get", "-o", "b", secret, FILEDROP_PASSWORD="x"))
+        self.assertEqual("b\n", self.done("get", "-o", "b", secret))
+        self.assertEqual("c\n", self.done("get", "-o", "c", "-", given=f"{secret}\n".encode()))
+        self.assertNotIn("s3", self.refused(2, "get", f"{link}?password=s3%FF"))
+
     def test_locked(self):
         """What somebody else is fetching is locked, or waited for."""
         (self.folder / "big").write_bytes(os.urandom(24 * 2**20))

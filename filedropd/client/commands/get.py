@@ -22,7 +22,8 @@ from filedropd.client.values import Link, Received
 from filedropd.client.wire import naming
 from filedropd.client.wire.connections import Reach
 
-#: Stands for the standard output.
+#: Stands for the standard input, and for the standard output.
+_INPUT: Final = "-"
 _OUTPUT: Final = "-"
 #: So often somebody at a terminal is asked for the password.
 _TRIES: Final = 3
@@ -70,7 +71,8 @@ def get(url: str, **given: Any) -> int:
     breaks is gone on with, now by itself and later by the same command. Once it is whole, verified and on the disk
     it gets its name, and the server is told that it was delivered.
 
-    URL is the link; - reads it from the standard input, so that no list of processes shows it.
+    URL is the link; - reads it from the standard input, so that no list of processes shows it. A password may stand
+    in it, as ?password=; one that is given otherwise comes first.
 
     \b
     Examples:
@@ -78,7 +80,10 @@ def get(url: str, **given: Any) -> int:
       filedrop get -o ~/inbox https://drop.example/api/v1.0/file/5c0f...
       filedrop get -o - https://drop.example/api/v1.0/file/5c0f... | tar x
     """
+    url = options.read_link() if url == _INPUT else url
     order = Order(link=options.given_link(url), **given)
+    if order.password is None:
+        order = attrs.evolve(order, password=options.password_in(url))
     order = attrs.evolve(order, reach=attrs.evolve(order.reach, identity=identity(options.state_folder())))
     options.warn_of_plain_text(order.link.url, order.password)
     return run(partial(_get, order))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import click
 
@@ -186,16 +186,37 @@ rate_option = click.option("--limit-rate", "rate", callback=rate, metavar="RATE"
 
 
 def given_link(text: str) -> Link:
-    """Return the link that is meant; ``-`` stands for a line of the standard input, which no list of processes shows.
+    """Return the link that is meant.
 
     :raises Misuse: it is none.
     """
     try:
-        return Link.parse(sys.stdin.readline() if text == "-" else text)
-    except (OSError, UnicodeDecodeError) as error:
-        raise Misuse("The standard input has no link to read.") from error
+        return Link.parse(text)
     except ClientError as error:
         raise Misuse(error.detail) from error
+
+
+def read_link() -> str:
+    """Return a line of the standard input: what stands there no list of processes shows.
+
+    :raises Misuse: there is none to read.
+    """
+    try:
+        return sys.stdin.readline()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misuse("The standard input has no link to read.") from error
+
+
+def password_in(link: str) -> str | None:
+    """Return the password that a link has in it, as filedropd takes it: ``?password=``; ``None`` where there is none.
+
+    :raises Misuse: it is not UTF-8.
+    """
+    try:
+        found = parse_qs(urlsplit(link.strip()).query, keep_blank_values=True, errors="strict").get("password")
+    except ValueError as error:
+        raise Misuse("The password in the link is not UTF-8.") from error
+    return None if found is None else found[-1]
 
 
 def warn_of_plain_text(url: str, password: str | None) -> None:
