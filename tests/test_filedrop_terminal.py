@@ -37,6 +37,20 @@ class TerminalTests(SynchronousTestCase):
         self.assertRegex(terminal.shown, r"MB/s.*0:00:0\d")
         self.assertRegex(terminal.shown, r"http://127\.0\.0\.1:\d+/api/v1\.0/file/[0-9a-f]{32}\r\n")
 
+    def test_narrow(self):
+        """In a narrow terminal the bar has fewer parts, and stays on its line: else it would run down the screen."""
+        os.rename(self.folder / "big", self.folder / ("big" * 20))
+        for columns in (64, 50, 40, 30, 20):
+            words = ("put", "--limit-rate", "8M", "big" * 20)
+            with self.home.terminal(*words, COLUMNS=str(columns)) as terminal:
+                self.assertEqual(0, terminal.end(), terminal.shown)
+            drawn, _, link = terminal.shown.rpartition("http://")
+            self.assertRegex(link, r"\A\S+\r\n\Z")
+            self.assertNotIn("\x1b[1A", drawn)  # where it took two lines it would go up one to draw again
+            lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn))
+            self.assertLessEqual(max(map(len, lines)), columns, lines)
+            self.assertRegex(drawn, r"\d/4\.0 MiB")
+
     def test_quiet(self):
         """Or nothing but the link."""
         with self.home.terminal("put", "--quiet", "big") as terminal:
