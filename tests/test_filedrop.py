@@ -97,6 +97,17 @@ class PutTests(CommandTestCase):
             with zipfile.ZipFile(self.folder / name) as found:
                 self.assertEqual(names, set(found.namelist()))
 
+    def test_old_files_in_zip(self):
+        """A file that is older than a zip can say is in it, and that is not worth a word."""
+        for year, seconds in (("1970", 0), ("2200", 7258118400)):
+            path = self.folder / year
+            path.write_bytes(b"bytes")
+            os.utime(path, (seconds, seconds))
+        link = self.done("put", "--zip", "1970", "2200").strip()
+        self.done("get", "-o", "old.zip", link)
+        with zipfile.ZipFile(self.folder / "old.zip") as found:
+            self.assertEqual({"1970", "2200"}, set(found.namelist()))
+
     def test_password(self):
         """From a file or the environment; never as a word of the command."""
         (self.folder / "secret").write_text("pässword\n")
