@@ -147,6 +147,7 @@ class PutTests(CommandTestCase):
             (["put", "--downloads", "0", "a.txt"], "--downloads"),
             (["put", "--limit-rate", "fast", "a.txt"], "20M"),
             (["put", "--compress", "a.txt"], "--zip"),
+            (["put", ""], "empty"),
             (["get", "x"], "http://"),
             (["put", "--passwrd", "a.txt"], "No such option '--passwrd'"),
             (["put", "--name"], "See 'filedrop --help'."),
@@ -317,7 +318,16 @@ class GetTests(CommandTestCase):
         """What cannot be kept here is said, and can be had elsewhere."""
         link = self.put()
         self.assertIn("cannot be written", self.refused(1, "get", "-o", "nowhere/b", link))
+        self.assertIn("no folder nowhere", self.refused(1, "get", "-o", "nowhere/", link))
         self.assertEqual("b\n", self.done("get", "-o", "b", link))
+
+    def test_name_without_form(self):
+        """A name that this locale cannot write is said to be so, and one that it can is fetched to."""
+        link = self.put("--name", "日本.txt")
+        ascii_ = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+        self.assertIn("with -o", self.refused(1, "get", link, **ascii_))
+        self.assertEqual("b\n", self.done("get", "-o", "b", link, **ascii_))
+        self.assertIn("\\u65e5", self.done("list", **ascii_))
 
     def test_reader_that_leaves(self):
         """Who reads our output and has had enough is no traceback."""
@@ -400,6 +410,13 @@ class DropsTests(CommandTestCase):
         self.assertEqual((0, ""), (ended.status, ended.out))
         self.refused(6, "revoke", link)
         self.refused(1, "revoke", "b.txt")
+
+    def test_revoke_several(self):
+        """What cannot be taken back does not keep the others."""
+        links = [self.put(), self.put()]
+        ended = self.home.run("revoke", links[0], "nothing", links[1])
+        self.assertEqual((1, 2), (ended.status, ended.err.count("is taken back")))
+        self.assertIn("filedrop: nothing: No such drop", ended.err)
 
     def test_not_kept(self):
         """Where nothing can be kept the link is there all the same, with a warning."""

@@ -15,7 +15,7 @@ from twisted.internet.threads import deferToThread
 
 from filedropd.client.commands import options
 from filedropd.client.commands.drops_file import Left
-from filedropd.client.commands.exits import DONE
+from filedropd.client.commands.exits import DONE, status_of
 from filedropd.client.commands.running import complain, run
 from filedropd.client.commands.streams import say
 from filedropd.client.errors import ClientError, NotFound
@@ -204,11 +204,17 @@ def revoke(**given: Any) -> int:
 
 
 async def _revoke(reactor: Any, *, drops: Sequence[str], reach: Reach) -> int:
+    """Take back all that can be; what cannot does not keep the others. The first failure makes the status."""
+    status = DONE
     for name in drops:
-        left = await deferToThread(options.drops_file().find, name)
-        await take_back(left.url, left.owner_token, reach=reach, reactor=reactor)
-        complain(f"{left.name} ({left.key}) is taken back")
-    return DONE
+        try:
+            left = await deferToThread(options.drops_file().find, name)
+            await take_back(left.url, left.owner_token, reach=reach, reactor=reactor)
+            complain(f"{left.name} ({left.key}) is taken back")
+        except ClientError as error:
+            complain(error.detail if len(drops) == 1 or "://" in name else f"{name}: {error.detail}")
+            status = status or status_of(error)
+    return status
 
 
 def _time(at: datetime | None, *, seconds: bool = False) -> str:

@@ -140,7 +140,10 @@ async def _fetch(order: Order, reactor: Any) -> Received:
 def _target(output: str | None) -> Target:
     if output == _OUTPUT:
         return open(1, "wb", buffering=0, closefd=False)
-    return Path(output or ".").expanduser()
+    target = Path(output or ".").expanduser()
+    if output and output.endswith("/") and not target.is_dir():
+        raise Local(f"There is no folder {target}. Make it first.")
+    return target
 
 
 def _as_json(received: Received) -> dict[str, object]:

@@ -116,6 +116,8 @@ def _check(order: Order, context: click.Context) -> None:
         fitting(order.password)
     except ClientError as error:
         raise Misuse(error.detail, context) from error
+    if not all(order.files):
+        raise Misuse("The name of a file is empty.", context)
     if order.zip and _INPUT in order.files:
         raise Misuse("The standard input cannot be in a zip.", context)
     if order.compress and not order.zip:

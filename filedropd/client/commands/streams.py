@@ -21,7 +21,7 @@ _lost: list[str] = []
 
 
 def ready() -> None:
-    """See to it that all three are there.
+    """See to it that all three are there, and take any name.
 
     Else the next file that is opened would be the standard output, and what is printed would go into it.
     """
@@ -34,6 +34,9 @@ def ready() -> None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 - it stays open
     if sys.stdout is None:
         sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - likewise
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name that is no UTF-8 goes out as it is; one that has no form here is better told in another than not.
+        sys.stdout.reconfigure(errors="surrogateescape" if sys.stdout.encoding == "utf-8" else "backslashreplace")
     encoding = "utf-8" if sys.stderr is None else sys.stderr.encoding
     sys.stderr = _Unfailing(
         open(2, "wb", closefd=False),  # noqa: SIM115 - likewise

@@ -14,6 +14,6 @@ def told(error: click.ClickException) -> str:
     words = error.format_message()
     if isinstance(error, Misuse) or not isinstance(error, click.UsageError):
         return words
-    end = "" if words.endswith((".", "?", ")")) else "."
+    end = "" if words.endswith((".", "?", "?)")) else "."
     command = "filedrop" if error.ctx is None else error.ctx.command_path
     return f"{words}{end} See '{command} --help'."
