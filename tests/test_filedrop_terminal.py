@@ -36,6 +36,13 @@ class TerminalTests(SynchronousTestCase):
         self.assertRegex(terminal.shown, r"\d/4\.0 MiB")
         self.assertRegex(terminal.shown, r"MB/s.*0:00:0\d")
         self.assertRegex(terminal.shown, r"http://127\.0\.0\.1:\d+/api/v1\.0/file/[0-9a-f]{32}\r\n")
+        self.assertIn("4.0/4.0 MiB", terminal.shown)
+
+    def test_no_progress(self):
+        """Of what fails at once there is no bar, and no empty line for it."""
+        with self.home.terminal("put", "nothing") as terminal:
+            self.assertEqual(1, terminal.end(), terminal.shown)
+        self.assertEqual("filedrop: nothing cannot be read: No such file or directory.\r\n", terminal.shown)
 
     def test_narrow(self):
         """In a narrow terminal the bar has fewer parts, and stays on its line: else it would run down the screen."""

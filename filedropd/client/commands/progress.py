@@ -34,15 +34,12 @@ class Bar:
         self._due = 0.0
 
     def __enter__(self) -> Self:
-        if self._shown is not None:
-            self._shown.start()
-            self._task = self._shown.add_task("", total=None)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._shown is not None:
+        if self._task is not None:
             self._shown.refresh()
             self._shown.stop()
 
@@ -55,6 +52,9 @@ class Bar:
         if now < self._due and not whole and progress.waiting is None:
             return
         self._due = now + INTERVAL
+        if self._task is None:  # of what fails at once there is no line
+            self._shown.start()
+            self._task = self._shown.add_task("", total=None)
         words = self._name
         if progress.waiting is not None:
             words = f"{self._name}: {progress.waiting.detail.partition('. ')[0].rstrip('.')}; trying again"

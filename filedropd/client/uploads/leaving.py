@@ -134,7 +134,9 @@ class Leave:
         finally:
             body.stopProducing()
         self._met = True
-        return await self._receipt(response)
+        receipt = await self._receipt(response)
+        self._tell(Progress(receipt.size, receipt.size))
+        return receipt
 
     async def _receipt(self, response: IResponse) -> Receipt:
         host = urlsplit(self._url).hostname or ""
