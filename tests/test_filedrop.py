@@ -83,6 +83,12 @@ class PutTests(CommandTestCase):
         self.assertEqual("etc.tar\n", self.done("get", link))
         self.assertEqual(b"tar", (self.folder / "etc.tar").read_bytes())
 
+    def test_endless_device(self):
+        """A device has no size; it is read as a pipe is, until the server has enough."""
+        ended = self.home.redirected("</dev/zero", "put", "-")
+        self.assertEqual((9, ""), (ended.status, ended.out))
+        self.assertIn("33554432 bytes at most", ended.err)
+
     def test_zip(self):
         """Several files and folders are one zip, called as they are or otherwise."""
         (self.folder / "photos").mkdir()
