@@ -24,7 +24,7 @@ from filedropd.client.resuming import Patience, sleep
 from filedropd.client.values import Link, Progress, Watcher
 from filedropd.client.wire import answers, digests, naming
 from filedropd.client.wire.connections import ANSWER, Connections
-from filedropd.client.wire.receiving import Body
+from filedropd.client.wire.receiving import MOST, Body
 
 T = TypeVar("T")
 
@@ -197,7 +197,7 @@ class Fetch:
         now = attrs.evolve(claimed, token=token, size=size, etag=seen.etag, digest=claimed.digest or seen.digest)
         if now != claimed:
             await to.remember(now)
-        return Body(response, self._clock, self._link.host), to.done - first
+        return Body(response, self._clock, self._link.host, most=self._pace.ahead(MOST)), to.done - first
 
     async def _take(self, to: Destination, pieces: list[bytes], skip: int) -> int:
         """Hand pieces on, without the first ``skip`` bytes; returns how many are to be left out of the next ones."""
