@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, Self
 
@@ -61,6 +61,24 @@ class Home:
             cwd=self.folder,
             env=self.environment(**environment),
             input=given,
+            capture_output=True,
+            timeout=2 * PATIENCE,
+            check=False,
+            start_new_session=True,
+        )
+        return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    def redirected(self, redirections: str, *words: str, passed: Sequence[int] = ()) -> Ended:
+        """Run a command to its end as a shell does that is told ``redirections``: ``>&-``, ``2>/dev/full``.
+
+        :param passed: descriptors that it has, too.
+        """
+        done = subprocess.run(
+            ["sh", "-c", f'exec "$@" {redirections}', "sh", *command(*words)],
+            cwd=self.folder,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            pass_fds=passed,
             capture_output=True,
             timeout=2 * PATIENCE,
             check=False,

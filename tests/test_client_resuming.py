@@ -87,3 +87,10 @@ class PaceTests(SynchronousTestCase):
     def test_unlimited(self):
         """Without a rate there is nothing to wait for."""
         self.assertEqual(0.0, Pace(Clock(), None).after(10**12))
+
+    def test_ahead(self):
+        """Of what is to be slow little is read ahead: the sender would take it for delivered."""
+        self.assertEqual(10**6, Pace(Clock(), None).ahead(10**6))
+        self.assertEqual(10**6, Pace(Clock(), 10.0**9).ahead(10**6))
+        self.assertEqual(200_000, Pace(Clock(), 100_000.0).ahead(10**6))
+        self.assertEqual(65_536, Pace(Clock(), 1.0).ahead(10**6))

@@ -36,6 +36,7 @@ from filedropd.client import (
     PasswordRequired,
     Progress,
     Receipt,
+    Received,
     Redirected,
     Refused,
     TooLarge,
@@ -47,7 +48,10 @@ from filedropd.client import (
     upload,
     watch,
 )
+from filedropd.client.downloads.notes import Claimed
+from filedropd.client.downloads.partial import PartFile
 from filedropd.client.uploads.zipping import zipped
+from filedropd.client.values import Link
 from tests.daemon import Daemon
 
 _REACTOR: Any = reactor
@@ -290,6 +294,39 @@ class DownloadTests(TransferTestCase):
             await download(receipt.url, path, progress=taken)
         self.assertEqual(b"somebody else's", path.read_bytes())
         path.unlink()
+        self.assertEqual(path, (await download(receipt.url, path)).path)
+        self.assertEqual(b"bytes", path.read_bytes())
+
+    async def whole(self, receipt: Receipt) -> Path:
+        """Bring all of a drop, and reset the connection before it has its name; returns where it will be."""
+        path = self.folder / "a"
+
+        def last(progress: Progress) -> None:
+            if progress.done == progress.total:
+                path.write_bytes(b"")
+
+        with self.assertRaises(Exists):
+            await download(receipt.url, path, progress=last)
+        path.unlink()
+        return path
+
+    async def test_told_later(self):
+        """Where all was here already the server is told so: it is delivered at once, for one byte more."""
+        data = os.urandom(3 * MIB)
+        receipt = await self.left(data)
+        path = await self.whole(receipt)
+        self.assertEqual("available", (await status(receipt.url, receipt.owner_token)).state)
+        await download(receipt.url, path)
+        self.assertEqual(data, path.read_bytes())
+        found = await status(receipt.url, receipt.owner_token)
+        self.assertEqual(("gone", "delivered", 1), (found.state, found.reason, found.delivered))
+        self.assertEqual((1, len(data)), (found.acknowledged, found.claims[0]["handed_out"]))
+
+    async def test_told_to_nobody(self):
+        """Where it cannot be told any more the file is here all the same."""
+        receipt = await self.left()
+        path = await self.whole(receipt)
+        await revoke(receipt.url, receipt.owner_token)
         self.assertEqual(path, (await download(receipt.url, path)).path)
         self.assertEqual(b"bytes", path.read_bytes())
 
@@ -562,6 +599,29 @@ class OtherServerTests(TestCase):
         assert received.path is not None
         self.assertEqual("a.part.claim_", received.path.name)
         self.assertEqual(data, (self.folder / received.name).read_bytes())
+
+    async def brought(self, url: str, data: bytes) -> Received:
+        """Fetch what an earlier process has brought, whole."""
+        path, link = self.folder / "a", Link.parse(url)
+        part = PartFile(path)
+        part.open(link.key)
+        part.remember(Claimed(link=link.key, token="c" * 32, size=len(data)))
+        part.write([data], hashing=False)
+        part.close()
+        return await download(url, path)
+
+    async def test_away(self):
+        """A server that is away costs nobody a file that is here already."""
+        self.assertEqual(self.folder / "a", (await self.brought("http://127.0.0.1:1/x", b"bytes")).path)
+        self.assertEqual(["a"], os.listdir(self.folder))
+
+    async def test_no_byte_more(self):
+        """Of a file that is here already the last byte is asked for; one that sends all of it again is cut short."""
+        data = os.urandom(16 * MIB)
+        answers = self.serve(lambda _: data)
+        self.assertEqual(len(data), (await self.brought(self.url + "x", data)).size)
+        ((method, fields),) = answers.asked
+        self.assertEqual((b"GET", b"bytes=%d-" % (len(data) - 1)), (method, fields[b"range"]))
 
     async def test_no_room(self):
         """What has no room is told at once."""

@@ -251,6 +251,14 @@ class ProxyTests(WaysTestCase):
         with self.assertRaisesRegex(Unreachable, "proxy refused .* 407"):
             await self.check(f"https://{FAR}", Reach(ca=trusted(), proxies={"https": f"http://127.0.0.1:{port}"}))
 
+    async def test_away(self):
+        """A proxy that does not answer is told from a server that does not."""
+        for url in (f"http://{FAR}", f"https://{FAR}"):
+            proxies = {url.partition(":")[0]: "http://me:secret@127.0.0.1:1"}
+            with self.assertRaisesRegex(Unreachable, r"at 127\.0\.0\.1:1\. .* proxy that HTTPS?_PROXY") as caught:
+                await self.check(url, Reach(ca=trusted(), proxies=proxies))
+            self.assertNotIn("secret", caught.exception.detail)
+
     async def test_exempt(self):
         """Servers that are exempt are met directly."""
         reach = Reach(proxies={"http": "http://127.0.0.1:1", "no": "127.0.0.1"})

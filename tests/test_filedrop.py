@@ -83,6 +83,12 @@ class PutTests(CommandTestCase):
         self.assertEqual("etc.tar\n", self.done("get", link))
         self.assertEqual(b"tar", (self.folder / "etc.tar").read_bytes())
 
+    def test_endless_device(self):
+        """A device has no size; it is read as a pipe is, until the server has enough."""
+        ended = self.home.redirected("</dev/zero", "put", "-")
+        self.assertEqual((9, ""), (ended.status, ended.out))
+        self.assertIn("33554432 bytes at most", ended.err)
+
     def test_zip(self):
         """Several files and folders are one zip, called as they are or otherwise."""
         (self.folder / "photos").mkdir()
@@ -96,6 +102,17 @@ class PutTests(CommandTestCase):
             self.assertEqual(f"{name}\n", self.done("get", link))
             with zipfile.ZipFile(self.folder / name) as found:
                 self.assertEqual(names, set(found.namelist()))
+
+    def test_old_files_in_zip(self):
+        """A file that is older than a zip can say is in it, and that is not worth a word."""
+        for year, seconds in (("1970", 0), ("2200", 7258118400)):
+            path = self.folder / year
+            path.write_bytes(b"bytes")
+            os.utime(path, (seconds, seconds))
+        link = self.done("put", "--zip", "1970", "2200").strip()
+        self.done("get", "-o", "old.zip", link)
+        with zipfile.ZipFile(self.folder / "old.zip") as found:
+            self.assertEqual({"1970", "2200"}, set(found.namelist()))
 
     def test_password(self):
         """From a file or the environment; never as a word of the command."""
@@ -118,7 +135,7 @@ class PutTests(CommandTestCase):
 
     def test_refused(self):
         """What the server says, it says; statuses tell the kinds apart."""
-        self.assertIn("expires", self.refused(9, "put", "--expires", "soon", "a.txt"))
+        self.assertIn("expires", self.refused(9, "put", "--expires", "40000d", "a.txt"))
         (self.folder / "large").write_bytes(b"")
         os.truncate(self.folder / "large", 40 * 2**20)
         self.assertIn("33554432 bytes at most", self.refused(9, "put", "large"))
@@ -127,7 +144,7 @@ class PutTests(CommandTestCase):
         self.assertIn("no host", self.refused(3, "put", "--server", "http://nowhere.invalid", "a.txt"))
 
     def test_usage(self):
-        """A wrong command line is 2, and says what is right."""
+        """A wrong command line is 2, and says what is right, in a line."""
         for words, said in (
             (["put"], "Missing argument"),
             (["put", "--server", "ftp://x", "a.txt"], "http://"),
@@ -136,12 +153,33 @@ class PutTests(CommandTestCase):
             (["put", "--downloads", "0", "a.txt"], "--downloads"),
             (["put", "--limit-rate", "fast", "a.txt"], "20M"),
             (["put", "--compress", "a.txt"], "--zip"),
+            (["put", ""], "empty"),
             (["get", "x"], "http://"),
+            (["put", "--passwrd", "a.txt"], "No such option '--passwrd'"),
+            (["put", "--name"], "See 'filedrop --help'."),
+            (["get", "a", "b"], "See 'filedrop get --help'."),
+            (["nothing"], "No such command 'nothing'. See 'filedrop --help'."),
         ):
-            ended = self.home.run(*words)
-            self.assertEqual((2, ""), (ended.status, ended.out), words)
-            self.assertIn(said, ended.err)
+            self.assertIn(said, self.refused(2, *words))
         self.assertIn("FILEDROP_SERVER", Home(self.folder / "x").run("put", "-").err)
+
+    def test_values(self):
+        """A value that no server could do anything with is a wrong command line, too, wherever it was given."""
+        (self.folder / "empty").write_text("\n")
+        for words, said in (
+            (["put", "--expires", "2q", "a.txt"], "15m"),
+            (["put", "--limit-rate", "0", "a.txt"], "20M"),
+            (["put", "--limit-rate", f"{'9' * 400}G", "a.txt"], "20M"),
+            (["put", "--password-file", "empty", "a.txt"], "may not be empty"),
+            (["put", "--ca", "nowhere", "a.txt"], "nowhere cannot be read"),
+            (["list", "--ca", "a.txt"], "no certificates"),
+            (["get", "--patience", "nan", "http://127.0.0.1:1/x"], "seconds"),
+            (["status", "ftp://x"], "http://"),
+            (["revoke", "a.txt", "http://["], "well-formed"),
+        ):
+            self.assertIn(said, self.refused(2, *words))
+        for verb, password in (("put", " "), ("get", "\udcff")):
+            self.assertIn("assword", self.refused(2, verb, "http://x", FILEDROP_PASSWORD=password).lower())
 
     def test_configured(self):
         """The configuration file says what need not be said; the environment and options beat it."""
@@ -157,6 +195,22 @@ class PutTests(CommandTestCase):
         refused = elsewhere.run("list")
         self.assertEqual((2, ""), (refused.status, refused.out))
         self.assertIn("'sever'", refused.err)
+
+    def test_wrong_server(self):
+        """An address that takes no files is said to be wrong, and where it was named."""
+        elsewhere = f"{daemon().url()}api/v1.0/file"
+        said = self.refused(9, "put", "a.txt", FILEDROP_SERVER=elsewhere)
+        self.assertIn(f"No files are taken at {elsewhere}", said)
+        self.assertIn("FILEDROP_SERVER", said)
+        self.assertIn("--server", self.refused(9, "put", "--server", f"{daemon().url()}x", "a.txt"))
+        self.assertIn("FILEDROP_SERVER", self.refused(2, "put", "a.txt", FILEDROP_SERVER="drop.example"))
+
+    def test_wrong_proxy(self):
+        """So is a proxy that does not answer."""
+        for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
+            said = self.refused(3, "put", "a.txt", "--server", "http://x.invalid", **{name: "http://127.0.0.1:1"})
+            self.assertIn("Nothing answers at 127.0.0.1:1. ", said)
+            self.assertIn(f"the proxy that {name.upper()} names", said)
 
     def test_unencrypted(self):
         """A password that goes over a network in the clear is warned of."""
@@ -177,7 +231,7 @@ class PutTests(CommandTestCase):
     def test_endless_input(self):
         """Where the server refuses, nobody waits for the end of the input."""
         with subprocess.Popen(
-            command("put", "-", "--expires", "soon"),
+            command("put", "-", "--expires", "40000d"),
             cwd=self.folder,
             env=self.home.environment(),
             stdin=subprocess.PIPE,
@@ -242,6 +296,16 @@ class GetTests(CommandTestCase):
         self.assertIn("no file of a filedropd", self.refused(9, "get", daemon().url()))
         self.assertFalse((self.folder / "c.part").exists())
 
+    def test_password_in_link(self):
+        """A password in the link opens, and is not said again; another that is given comes first."""
+        link = self.put("--downloads", "2", FILEDROP_PASSWORD="s3 crét")
+        secret = f"{link}?password=s3+cr%C3%A9t"
+        self.assertNotIn("s3", self.refused(4, "get", "-o", "b", f"{link}?password=s3x"))
+        self.assertNotIn("s3", self.refused(4, "get", "-o", "b", secret, FILEDROP_PASSWORD="x"))
+        self.assertEqual("b\n", self.done("get", "-o", "b", secret))
+        self.assertEqual("c\n", self.done("get", "-o", "c", "-", given=f"{secret}\n".encode()))
+        self.assertNotIn("s3", self.refused(2, "get", f"{link}?password=s3%FF"))
+
     def test_locked(self):
         """What somebody else is fetching is locked, or waited for."""
         (self.folder / "big").write_bytes(os.urandom(24 * 2**20))
@@ -260,7 +324,17 @@ class GetTests(CommandTestCase):
         """What cannot be kept here is said, and can be had elsewhere."""
         link = self.put()
         self.assertIn("cannot be written", self.refused(1, "get", "-o", "nowhere/b", link))
+        self.assertIn("no folder nowhere", self.refused(1, "get", "-o", "nowhere/", link))
         self.assertEqual("b\n", self.done("get", "-o", "b", link))
+
+    def test_name_without_form(self):
+        """A name that this locale cannot write is said to be so, and one that it can is fetched to."""
+        link = self.put("--name", "日本.txt")
+        plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+        self.assertIn("with -o", self.refused(1, "get", link, **plain))
+        ended = self.home.run("get", "-o", "b", link, given=b"", **plain)
+        self.assertEqual((0, "b\n", ""), (ended.status, ended.out, ended.err))
+        self.assertEqual(0, self.home.run("list", given=b"", **plain).status)
 
     def test_reader_that_leaves(self):
         """Who reads our output and has had enough is no traceback."""
@@ -343,6 +417,13 @@ class DropsTests(CommandTestCase):
         self.assertEqual((0, ""), (ended.status, ended.out))
         self.refused(6, "revoke", link)
         self.refused(1, "revoke", "b.txt")
+
+    def test_revoke_several(self):
+        """What cannot be taken back does not keep the others."""
+        links = [self.put(), self.put()]
+        ended = self.home.run("revoke", links[0], "nothing", links[1])
+        self.assertEqual((1, 2), (ended.status, ended.err.count("is taken back")))
+        self.assertIn("filedrop: nothing: No such drop", ended.err)
 
     def test_not_kept(self):
         """Where nothing can be kept the link is there all the same, with a warning."""

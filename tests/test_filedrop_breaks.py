@@ -89,3 +89,14 @@ class BreakTests(SynchronousTestCase):
         getting.communicate(timeout=60)
         self.assertEqual(0, self.home.run("get", "-o", str(self.inbox), self.link).status)
         self.check()
+
+    def test_kill_near_the_end(self):
+        """So has one that had read all, and not yet written it: to be killed is no way to say that it is safe here."""
+        getting = self.home.start("get", "--limit-rate", "8M", "-o", str(self.inbox), self.link)
+        eventually(lambda: self.here() > 29 * MIB, "29 MiB have come")
+        getting.kill()
+        getting.communicate(timeout=60)
+        self.assertLess(self.here(), len(self.bytes))
+        ended = self.home.run("get", "-o", str(self.inbox), self.link)
+        self.assertEqual((0, ""), (ended.status, ended.err))
+        self.check()

@@ -36,6 +36,27 @@ class TerminalTests(SynchronousTestCase):
         self.assertRegex(terminal.shown, r"\d/4\.0 MiB")
         self.assertRegex(terminal.shown, r"MB/s.*0:00:0\d")
         self.assertRegex(terminal.shown, r"http://127\.0\.0\.1:\d+/api/v1\.0/file/[0-9a-f]{32}\r\n")
+        self.assertIn("4.0/4.0 MiB", terminal.shown)
+
+    def test_no_progress(self):
+        """Of what fails at once there is no bar, and no empty line for it."""
+        with self.home.terminal("put", "nothing") as terminal:
+            self.assertEqual(1, terminal.end(), terminal.shown)
+        self.assertEqual("filedrop: nothing cannot be read: No such file or directory.\r\n", terminal.shown)
+
+    def test_narrow(self):
+        """In a narrow terminal the bar has fewer parts, and stays on its line: else it would run down the screen."""
+        os.rename(self.folder / "big", self.folder / ("big" * 20))
+        for columns in (64, 50, 40, 30, 20):
+            words = ("put", "--limit-rate", "8M", "big" * 20)
+            with self.home.terminal(*words, COLUMNS=str(columns)) as terminal:
+                self.assertEqual(0, terminal.end(), terminal.shown)
+            drawn, _, link = terminal.shown.rpartition("http://")
+            self.assertRegex(link, r"\A\S+\r\n\Z")
+            self.assertNotIn("\x1b[1A", drawn)  # where it took two lines it would go up one to draw again
+            lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn))
+            self.assertLessEqual(max(map(len, lines)), columns, lines)
+            self.assertRegex(drawn, r"\d/4\.0 MiB")
 
     def test_quiet(self):
         """Or nothing but the link."""
@@ -85,6 +106,16 @@ class TerminalTests(SynchronousTestCase):
         self.assertIn("interrupted", terminal.shown)
         self.assertNotIn("Traceback", terminal.shown)
         self.assertEqual([".home", "big"], sorted(os.listdir(self.folder)))
+
+    def test_no_answer_to_put(self):
+        """It ends as everywhere, before anything is sent."""
+        before = daemon().log().count("kept")
+        for key in ("\x03", "\x04"):
+            with self.home.terminal("put", "--password", "big") as terminal:
+                terminal.until("Password:").type(key)
+                self.assertEqual(130, terminal.end(), terminal.shown)
+            self.assertRegex(terminal.shown, r"Password: (\^C)?\r\nfiledrop: interrupted\r\n\Z")
+        self.assertEqual(before, daemon().log().count("kept"))
 
     def test_interrupted_put(self):
         """Of what is interrupted nothing is left with the server."""

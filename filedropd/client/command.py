@@ -11,8 +11,10 @@ from click.shell_completion import get_completion_class
 
 from filedropd.client.commands import exits, settings
 from filedropd.client.commands.drops import list_, revoke, status
+from filedropd.client.commands.entering import Commands
 from filedropd.client.commands.get import get
 from filedropd.client.commands.put import put
+from filedropd.client.commands.usage import Misuse
 from filedropd.client.errors import Local
 from filedropd.client.version import VERSION
 
@@ -43,7 +45,9 @@ Files:
 """
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EPILOG)
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=EPILOG
+)
 @click.version_option(VERSION, prog_name="filedrop")
 @click.option(
     "--config",
@@ -68,7 +72,7 @@ def main(context: click.Context, config: Path | None) -> None:
     try:
         found = settings.load(config or settings.place(os.environ), required=config is not None)
     except Local as error:
-        raise click.UsageError(error.detail, context) from error
+        raise Misuse(error.detail, context) from error
     context.default_map = dict.fromkeys(main.commands, found)
 
 
@@ -84,7 +88,7 @@ def completion(shell: str) -> None:
     """
     kind = get_completion_class(shell)
     if kind is None:
-        raise click.UsageError(f"{shell} is not supported by this version of click.")
+        raise Misuse(f"{shell} is not supported by this version of click.")
     click.echo(kind(main, {}, "filedrop", "_FILEDROP_COMPLETE").source())
 
 

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from twisted.internet.interfaces import IReactorTime
+
+#: Seconds of bytes that are read ahead of what one takes, and the least of them.
+AHEAD: Final = 2.0
+LEAST: Final = 64 * 1024
 
 
 class Pace:
@@ -20,6 +26,13 @@ class Pace:
     def unlimited(self) -> bool:
         """Whether there is nothing to wait for, ever."""
         return self._rate is None
+
+    def ahead(self, most: int) -> int:
+        """Return how many bytes may wait to be taken, ``most`` at most.
+
+        The sender is to see how slowly they are taken: what waits here for minutes would look delivered to it.
+        """
+        return most if self._rate is None else min(most, max(LEAST, int(self._rate * AHEAD)))
 
     def after(self, size: int) -> float:
         """Return the seconds to wait after ``size`` more bytes."""

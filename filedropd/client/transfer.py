@@ -98,7 +98,8 @@ async def download(
 
     A file is filled as ``NAME.part`` and gets its name when it is whole, verified and on the disk; only then is the
     connection closed in order, which is what tells the server that it was delivered. What breaks is gone on with,
-    and what was left half-way by an earlier process, too.
+    and what was left half-way by an earlier process, too;
+    where all was here already the server is told so, if it can be.
 
     :param url: the link.
     :param to: a folder (the file is called as the server says, made safe), a file's path, a file open for writing
@@ -140,18 +141,21 @@ async def download(
 
 async def _brought(fetch: Fetch, to: Destination, progress: Watcher) -> Path | None:
     """Bring the file to its destination; returns its name there."""
-    fresh = not to.whole
-    if fresh:
+    here = to.whole
+    if not here:
         await fetch.pull(to)
     progress(Progress(to.done, to.done))
     try:
-        return await to.finish()
+        path = await to.finish()
     except Damaged:
         # What an earlier process left, or what came in pieces, may have suffered on the way; once more from the start.
         if not await to.restart():
             raise
-    await fetch.pull(to)
-    return await to.finish()
+        await fetch.pull(to)
+        return await to.finish()
+    if here:
+        await fetch.confirm(to)
+    return path
 
 
 @asynccontextmanager

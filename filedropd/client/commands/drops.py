@@ -15,8 +15,9 @@ from twisted.internet.threads import deferToThread
 
 from filedropd.client.commands import options
 from filedropd.client.commands.drops_file import Left
-from filedropd.client.commands.exits import DONE
+from filedropd.client.commands.exits import DONE, status_of
 from filedropd.client.commands.running import complain, run
+from filedropd.client.commands.streams import say
 from filedropd.client.errors import ClientError, NotFound
 from filedropd.client.owning import revoke as take_back
 from filedropd.client.owning import status as standing
@@ -37,7 +38,18 @@ def _drops(_context: click.Context, _parameter: click.Parameter, incomplete: str
     return [CompletionItem(each.key, help=each.name) for each in left if each.key.startswith(incomplete.lower())]
 
 
-_drop_argument = click.argument("drop", metavar="DROP", shell_complete=_drops)
+def _named(_context: click.Context, _parameter: click.Parameter, value: str | tuple[str, ...]) -> Any:
+    """Return names of drops, of which those that are links are well-formed.
+
+    :raises Misuse: one is not.
+    """
+    for name in [value] if isinstance(value, str) else value:
+        if "://" in name:
+            options.given_link(name)
+    return value
+
+
+_drop_argument = click.argument("drop", metavar="DROP", callback=_named, shell_complete=_drops)
 
 
 # -- list ------------------------------------------------------------------------------------------
@@ -47,7 +59,7 @@ _drop_argument = click.argument("drop", metavar="DROP", shell_complete=_drops)
 @click.option("--offline", is_flag=True, help="Ask no server: only what is kept here.")
 @options.json_option
 @options.reaching
-def list_(**given: Any) -> None:
+def list_(**given: Any) -> int:
     """List the drops that were left from this machine, the oldest first, and where they stand.
 
     KEY names a drop for status and revoke, and opens nothing. Those that are over their time, and that their server
@@ -58,7 +70,7 @@ def list_(**given: Any) -> None:
       filedrop list
       filedrop list --json | jq -r 'select(.state == "available").url'
     """
-    run(partial(_list, **given))
+    return run(partial(_list, **given))
 
 
 async def _list(reactor: Any, *, offline: bool, as_json: bool, reach: Reach) -> int:
@@ -66,7 +78,7 @@ async def _list(reactor: Any, *, offline: bool, as_json: bool, reach: Reach) -> 
     left: Sequence[Left] = await deferToThread(drops.all)
     now = datetime.now(UTC)
     if not as_json:
-        click.echo(_HEADING)
+        say(_HEADING)
     forgotten = []
     for begin in range(0, len(left), _AT_ONCE):
         some = left[begin : begin + _AT_ONCE]
@@ -76,7 +88,7 @@ async def _list(reactor: Any, *, offline: bool, as_json: bool, reach: Reach) -> 
             if isinstance(found, NotFound) and each.expires_at is not None and each.expires_at < now:
                 forgotten.append(each.url)
             else:
-                click.echo(json.dumps(_json(each, found)) if as_json else _line(each, found))
+                say(json.dumps(_json(each, found)) if as_json else _line(each, found))
     await deferToThread(drops.forget, forgotten)
     return DONE
 
@@ -130,7 +142,7 @@ def _json(left: Left, found: Status | ClientError | None) -> dict[str, object]:
 @_drop_argument
 @options.json_option
 @options.reaching
-def status(**given: Any) -> None:
+def status(**given: Any) -> int:
     """Tell where a drop stands, and what happened to it.
 
     DROP is its link, its key (as in the list), or its file's name.
@@ -140,7 +152,7 @@ def status(**given: Any) -> None:
       filedrop status 3f2a9c01
       filedrop status report.pdf
     """
-    run(partial(_status, **given))
+    return run(partial(_status, **given))
 
 
 async def _status(reactor: Any, *, drop: str, as_json: bool, reach: Reach) -> int:
@@ -150,15 +162,15 @@ async def _status(reactor: Any, *, drop: str, as_json: bool, reach: Reach) -> in
         events = [
             {name: value for name, value in _event_json(event).items() if value is not None} for event in found.events
         ]
-        click.echo(json.dumps(_json(left, found) | {"claims": list(found.claims), "events": events}))
+        say(json.dumps(_json(left, found) | {"claims": list(found.claims), "events": events}))
         return DONE
-    click.echo(f"{left.key}  {left.name}: {_state(found)}, {found.delivered} of {found.downloads} delivered")
+    say(f"{left.key}  {left.name}: {_state(found)}, {found.delivered} of {found.downloads} delivered")
     for event in found.events:
         what = " ".join(filter(None, (event.what, f"by {event.by}" if event.by else "")))
         at = f" at byte {event.byte} of {found.size}" if event.byte else ""
-        click.echo(f"  {_time(event.at, seconds=True)}  {what}{at}")
+        say(f"  {_time(event.at, seconds=True)}  {what}{at}")
     if found.state == "available":
-        click.echo(f"  {_time(found.expires_at, seconds=True)}  its time is over")
+        say(f"  {_time(found.expires_at, seconds=True)}  its time is over")
     return DONE
 
 
@@ -176,9 +188,9 @@ def _event_json(event: Any) -> dict[str, object]:
 
 
 @click.command()
-@click.argument("drops", metavar="DROP...", nargs=-1, required=True, shell_complete=_drops)
+@click.argument("drops", metavar="DROP...", nargs=-1, required=True, callback=_named, shell_complete=_drops)
 @options.reaching
-def revoke(**given: Any) -> None:
+def revoke(**given: Any) -> int:
     """Take drops back: they are gone, and downloads that run are broken off.
 
     DROP is a link, a key (as in the list), or a file's name.
@@ -188,15 +200,21 @@ def revoke(**given: Any) -> None:
       filedrop revoke 3f2a9c01
       filedrop revoke report.pdf
     """
-    run(partial(_revoke, **given))
+    return run(partial(_revoke, **given))
 
 
 async def _revoke(reactor: Any, *, drops: Sequence[str], reach: Reach) -> int:
+    """Take back all that can be; what cannot does not keep the others. The first failure makes the status."""
+    status = DONE
     for name in drops:
-        left = await deferToThread(options.drops_file().find, name)
-        await take_back(left.url, left.owner_token, reach=reach, reactor=reactor)
-        complain(f"{left.name} ({left.key}) is taken back")
-    return DONE
+        try:
+            left = await deferToThread(options.drops_file().find, name)
+            await take_back(left.url, left.owner_token, reach=reach, reactor=reactor)
+            complain(f"{left.name} ({left.key}) is taken back")
+        except ClientError as error:
+            complain(error.detail if len(drops) == 1 or "://" in name else f"{name}: {error.detail}")
+            status = status or status_of(error)
+    return status
 
 
 def _time(at: datetime | None, *, seconds: bool = False) -> str:

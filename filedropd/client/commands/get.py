@@ -15,13 +15,15 @@ from filedropd.client.commands.exits import DONE
 from filedropd.client.commands.identity import identity
 from filedropd.client.commands.progress import Bar
 from filedropd.client.commands.running import complain, interruptible, run
-from filedropd.client.errors import PasswordRequired
+from filedropd.client.commands.streams import say
+from filedropd.client.errors import Local, PasswordRequired
 from filedropd.client.transfer import Target, download
 from filedropd.client.values import Link, Received
 from filedropd.client.wire import naming
 from filedropd.client.wire.connections import Reach
 
-#: Stands for the standard output.
+#: Stands for the standard input, and for the standard output.
+_INPUT: Final = "-"
 _OUTPUT: Final = "-"
 #: So often somebody at a terminal is asked for the password.
 _TRIES: Final = 3
@@ -52,6 +54,7 @@ class Order:
 @click.option(
     "--patience",
     type=click.FloatRange(min=0),
+    callback=options.seconds,
     default=120.0,
     show_default=True,
     metavar="SECONDS",
@@ -61,14 +64,15 @@ class Order:
 @options.json_option
 @options.quiet_option
 @options.reaching
-def get(url: str, **given: Any) -> None:
+def get(url: str, **given: Any) -> int:
     """Fetch a file, and print where it is.
 
     It is saved under its own name, made safe, and nothing is overwritten. While it comes in it is NAME.part; what
     breaks is gone on with, now by itself and later by the same command. Once it is whole, verified and on the disk
     it gets its name, and the server is told that it was delivered.
 
-    URL is the link; - reads it from the standard input, so that no list of processes shows it.
+    URL is the link; - reads it from the standard input, so that no list of processes shows it. A password may stand
+    in it, as ?password=; one that is given otherwise comes first.
 
     \b
     Examples:
@@ -76,18 +80,25 @@ def get(url: str, **given: Any) -> None:
       filedrop get -o ~/inbox https://drop.example/api/v1.0/file/5c0f...
       filedrop get -o - https://drop.example/api/v1.0/file/5c0f... | tar x
     """
+    url = options.read_link() if url == _INPUT else url
     order = Order(link=options.given_link(url), **given)
+    if order.password is None:
+        order = attrs.evolve(order, password=options.password_in(url))
     order = attrs.evolve(order, reach=attrs.evolve(order.reach, identity=identity(options.state_folder())))
     options.warn_of_plain_text(order.link.url, order.password)
-    run(partial(_get, order))
+    return run(partial(_get, order))
 
 
 async def _get(order: Order, reactor: Any) -> int:
     received = await _asking(order, reactor)
-    if order.as_json:
-        click.echo(json.dumps(_as_json(received)), err=received.path is None)
-    elif received.path is not None:
-        click.echo(str(received.path))
+    words = json.dumps(_as_json(received)) if order.as_json else str(received.path)
+    if received.path is not None:
+        try:
+            say(words)
+        except Local as error:
+            raise Local(f"{error.detail} The file is here all the same: {received.path}") from error
+    elif order.as_json:
+        click.echo(words, err=True)
     return DONE
 
 
@@ -129,7 +140,10 @@ async def _fetch(order: Order, reactor: Any) -> Received:
 def _target(output: str | None) -> Target:
     if output == _OUTPUT:
         return open(1, "wb", buffering=0, closefd=False)
-    return Path(output or ".").expanduser()
+    target = Path(output or ".").expanduser()
+    if output and output.endswith("/") and not target.is_dir():
+        raise Local(f"There is no folder {target}. Make it first.")
+    return target
 
 
 def _as_json(received: Received) -> dict[str, object]:

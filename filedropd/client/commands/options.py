@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import ipaddress
+import math
 import os
+import re
 import sys
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import click
 
 from filedropd.client.commands.drops_file import DropsFile, place
 from filedropd.client.commands.running import complain
+from filedropd.client.commands.usage import Misuse
 from filedropd.client.errors import ClientError, Local
 from filedropd.client.values import Link
 from filedropd.client.wire.connections import Reach
@@ -23,6 +26,8 @@ C = TypeVar("C", bound=Callable[..., Any])
 
 PASSWORD_VARIABLE: Final = "FILEDROP_PASSWORD"  # noqa: S105 - a name
 
+_DURATION: Final = re.compile(r"[0-9]{1,12}[smhd]?", re.ASCII)
+_RATE: Final = re.compile(r"0*([1-9][0-9]{0,11})([kmg]?)(?:ib|b)?", re.ASCII)
 _UNITS: Final = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
 
@@ -33,6 +38,8 @@ def reaching(command: C) -> C:
     def called(*args: Any, ca: Path | None, insecure: bool, **kwargs: Any) -> Any:
         if insecure:
             complain("warning: the server's certificate is not verified (--insecure)")
+        elif ca is not None:
+            _check_ca(ca)
         return command(*args, reach=Reach(ca=ca, insecure=insecure), **kwargs)
 
     for option in (
@@ -49,6 +56,15 @@ def reaching(command: C) -> C:
     ):
         called = option(called)
     return called  # type: ignore[return-value]  # a wrapper of the same kind
+
+
+def _check_ca(path: Path) -> None:
+    from filedropd.client.wire.tls import Trust  # noqa: PLC0415 - OpenSSL takes its time to load
+
+    try:
+        Trust(path)
+    except Local as error:
+        raise Misuse(error.detail) from error
 
 
 def passwords(sense: str) -> Callable[[C], C]:
@@ -83,15 +99,26 @@ def _password(*, ask: bool, file: Path | None, confirm: bool) -> str | None:
             with file.open(encoding="utf-8") as lines:
                 return lines.readline().rstrip("\r\n")
         except OSError as error:
-            raise click.UsageError(f"{file} cannot be read: {error.strerror}.") from error
+            raise Misuse(f"{file} cannot be read: {error.strerror}.") from error
         except UnicodeDecodeError as error:
-            raise click.UsageError(f"{file} is not UTF-8.") from error
+            raise Misuse(f"{file} is not UTF-8.") from error
     given = os.environ.get(PASSWORD_VARIABLE)
+    if given is not None and not _is_unicode(given):
+        raise Misuse(f"{PASSWORD_VARIABLE} is not UTF-8.")
     if given is not None or not ask:
         return given
     if not can_ask():
-        raise click.UsageError(f"There is no terminal to ask at. Use --password-file or {PASSWORD_VARIABLE}.")
+        raise Misuse(f"There is no terminal to ask at. Use --password-file or {PASSWORD_VARIABLE}.")
     return asked(confirm=confirm)
+
+
+def _is_unicode(text: str) -> bool:
+    """Tell whether what came from the environment is UTF-8 there."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def can_ask() -> bool:
@@ -129,26 +156,67 @@ def rate(_context: click.Context, _parameter: click.Parameter, value: str | None
     """
     if value is None:
         return None
-    text = value.strip().lower().removesuffix("ib").removesuffix("b")
-    unit = text[-1:] if text[-1:] in {"k", "m", "g"} else ""
-    number = text.removesuffix(unit)
-    if not number.isascii() or not number.isdigit() or not int(number):
+    found = _RATE.fullmatch(value.strip().lower())
+    if found is None:
         raise click.BadParameter("write it as in 500K, 20M or 1G")
-    return float(int(number) * _UNITS[unit])
+    return float(int(found[1]) * _UNITS[found[2]])
+
+
+def duration(_context: click.Context, _parameter: click.Parameter, value: str | None) -> str | None:
+    """Return a time as servers take it: a number, with s, m, h or d.
+
+    :raises click.BadParameter: it is none.
+    """
+    if value is not None and not _DURATION.fullmatch(value):
+        raise click.BadParameter("write it as in 90s, 15m, 12h or 7d")
+    return value
+
+
+def seconds(_context: click.Context, _parameter: click.Parameter, value: float) -> float:
+    """Return a number of seconds.
+
+    :raises click.BadParameter: it is none (NaN), by which nothing could ever end.
+    """
+    if math.isnan(value):
+        raise click.BadParameter("write a number of seconds")
+    return value
 
 
 rate_option = click.option("--limit-rate", "rate", callback=rate, metavar="RATE", help="At most so much a second: 20M.")
 
 
 def given_link(text: str) -> Link:
-    """Return the link that is meant; ``-`` stands for a line of the standard input, which no list of processes shows.
+    """Return the link that is meant.
 
-    :raises click.UsageError: it is none.
+    :raises Misuse: it is none.
     """
     try:
-        return Link.parse(sys.stdin.readline() if text == "-" else text)
+        return Link.parse(text)
     except ClientError as error:
-        raise click.UsageError(error.detail) from error
+        raise Misuse(error.detail) from error
+
+
+def read_link() -> str:
+    """Return a line of the standard input: what stands there no list of processes shows.
+
+    :raises Misuse: there is none to read.
+    """
+    try:
+        return sys.stdin.readline()
+    except (OSError, UnicodeDecodeError) as error:
+        raise Misuse("The standard input has no link to read.") from error
+
+
+def password_in(link: str) -> str | None:
+    """Return the password that a link has in it, as filedropd takes it: ``?password=``; ``None`` where there is none.
+
+    :raises Misuse: it is not UTF-8.
+    """
+    try:
+        found = parse_qs(urlsplit(link.strip()).query, keep_blank_values=True, errors="strict").get("password")
+    except ValueError as error:
+        raise Misuse("The password in the link is not UTF-8.") from error
+    return None if found is None else found[-1]
 
 
 def warn_of_plain_text(url: str, password: str | None) -> None:

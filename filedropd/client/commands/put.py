@@ -12,17 +12,21 @@ from typing import Any, Final
 
 import attrs
 import click
+from click.core import ParameterSource
 from twisted.internet.threads import deferToThread
 
-from filedropd.client.commands import options
+from filedropd.client.commands import options, streams
 from filedropd.client.commands.clipboard import copy
 from filedropd.client.commands.drops_file import Left
 from filedropd.client.commands.exits import DONE, status_of
 from filedropd.client.commands.progress import Bar, Standing
 from filedropd.client.commands.running import complain, run
-from filedropd.client.errors import ClientError, Gone, Local
+from filedropd.client.commands.streams import say
+from filedropd.client.commands.usage import Misuse
+from filedropd.client.errors import ClientError, Gone, Local, NotADrop
 from filedropd.client.owning import watch
 from filedropd.client.transfer import upload
+from filedropd.client.uploads.leaving import fitting
 from filedropd.client.uploads.sources import Leavable
 from filedropd.client.uploads.zipping import zipped
 from filedropd.client.values import Link, Receipt
@@ -37,10 +41,12 @@ class Order:
     """What is to be done.
 
     :ivar files: paths, or ``-``.
+    :ivar named: where ``server`` was named.
     """
 
     files: Sequence[str]
     server: str
+    named: str
     reach: Reach
     password: str | None = attrs.field(repr=False)
     expires: str | None
@@ -61,7 +67,7 @@ class Order:
 @click.argument("files", nargs=-1, required=True, metavar="FILE... | -", type=click.Path(allow_dash=True))
 @options.server_option
 @options.passwords("Whoever gets the file must put in a password")
-@click.option("--expires", metavar="TIME", help="How long it is kept: 90s, 15m, 12h, 7d.")
+@click.option("--expires", callback=options.duration, metavar="TIME", help="How long it is kept: 90s, 15m, 12h, 7d.")
 @click.option("--downloads", type=click.IntRange(1, 1000), metavar="N", help="How many complete copies may be fetched.")
 @click.option("--name", metavar="NAME", help="What it is called, in place of its own name.")
 @click.option("--zip", "zipping", is_flag=True, help="Leave all files and folders as one zip, made while it is sent.")
@@ -79,7 +85,7 @@ class Order:
 @options.quiet_option
 @options.reaching
 @click.pass_context
-def put(context: click.Context, /, *, zipping: bool, copying: bool, **given: Any) -> None:
+def put(context: click.Context, /, *, zipping: bool, copying: bool, **given: Any) -> int:
     """Leave files, and print one link for each.
 
     The link is all that goes to the standard output. What it takes to look after the file is kept on this machine,
@@ -94,26 +100,40 @@ def put(context: click.Context, /, *, zipping: bool, copying: bool, **given: Any
       tar c etc | filedrop put - --name etc.tar
     """
     if given["server"] is None:
-        raise click.UsageError(
-            "Say where: --server https://..., FILEDROP_SERVER, or server in the config file.", context
-        )
-    order = Order(zip=zipping, copy=copying, **given)
+        raise Misuse("Say where: --server https://..., FILEDROP_SERVER, or server in the config file.", context)
+    order = Order(zip=zipping, copy=copying, named=_named(context), **given)
     _check(order, context)
     options.warn_of_plain_text(order.server, order.password)
-    run(partial(_put, order))
+    return run(partial(_put, order))
 
 
 def _check(order: Order, context: click.Context) -> None:
     try:
         Link.parse(order.server)
     except ClientError as error:
-        raise click.UsageError(f"{order.server}: {error.detail}", context) from error
+        raise Misuse(f"{order.server} ({order.named}): {error.detail}", context) from error
+    try:
+        fitting(order.password)
+    except ClientError as error:
+        raise Misuse(error.detail, context) from error
+    if not all(order.files):
+        raise Misuse("The name of a file is empty.", context)
     if order.zip and _INPUT in order.files:
-        raise click.UsageError("The standard input cannot be in a zip.", context)
+        raise Misuse("The standard input cannot be in a zip.", context)
     if order.compress and not order.zip:
-        raise click.UsageError("--compress is for --zip.", context)
+        raise Misuse("--compress is for --zip.", context)
     if order.name is not None and len(order.files) > 1 and not order.zip:
-        raise click.UsageError("--name is for one file, or for --zip.", context)
+        raise Misuse("--name is for one file, or for --zip.", context)
+
+
+def _named(context: click.Context) -> str:
+    match context.get_parameter_source("server"):
+        case ParameterSource.ENVIRONMENT:
+            return "FILEDROP_SERVER"
+        case ParameterSource.DEFAULT_MAP:
+            return "the configuration file"
+        case _:
+            return "--server"
 
 
 async def _put(order: Order, reactor: Any) -> int:
@@ -121,10 +141,11 @@ async def _put(order: Order, reactor: Any) -> int:
     receipts, status = [], DONE
     for file in [""] if order.zip else order.files:
         try:
-            receipts.append(await _leave(order, file, reactor))
+            receipt = await _leave(order, file, reactor)
+            receipts.append(receipt)
+            _tell(order, receipt)
         except ClientError as error:
-            named = len(order.files) == 1 or not file or file in error.detail
-            complain(error.detail if named else f"{file}: {error.detail}")
+            complain(_why(order, file, error))
             status = status or status_of(error)
     if order.copy and receipts:
         await deferToThread(copy, "\n".join(receipt.url for receipt in receipts))
@@ -132,6 +153,13 @@ async def _put(order: Order, reactor: Any) -> int:
         for receipt in receipts:
             await _delivered(order, receipt, reactor)
     return status
+
+
+def _why(order: Order, file: str, error: ClientError) -> str:
+    """Return what is said of a file that cannot be left."""
+    named = len(order.files) == 1 or not file or file in error.detail
+    words = error.detail if named else f"{file}: {error.detail}"
+    return f"{words} It was named by {order.named}." if isinstance(error, NotADrop) else words
 
 
 async def _leave(order: Order, file: str, reactor: Any) -> Receipt:
@@ -160,15 +188,20 @@ async def _leave(order: Order, file: str, reactor: Any) -> Receipt:
         await deferToThread(options.drops_file().add, Left.of(receipt))
     except Local as error:  # the file is there all the same
         complain(f"warning: status and revoke will not know it. {error.detail}")
-    _tell(order, receipt)
     return receipt
 
 
 def _tell(order: Order, receipt: Receipt) -> None:
-    if order.as_json:
-        click.echo(json.dumps(_as_json(receipt)))
-    else:
-        click.echo(receipt.url)
+    """Say where it is.
+
+    :raises Local: that cannot be printed; its words have it, or nobody could ever fetch the file.
+    """
+    words = json.dumps(_as_json(receipt)) if order.as_json else receipt.url
+    try:
+        say(words)
+    except (Local, BrokenPipeError) as error:
+        why = error if isinstance(error, Local) else streams.unwritable(error)
+        raise Local(f"{why.detail} The file is left all the same: {words}") from error
     if order.qr:
         import segno  # noqa: PLC0415 - most often it is not needed
 
@@ -204,6 +237,6 @@ async def _delivered(order: Order, receipt: Receipt, reactor: Any) -> None:
     finally:
         standing.end()
     if order.as_json:
-        click.echo(json.dumps({"url": receipt.url, "state": "gone", "reason": reason}))
+        say(json.dumps({"url": receipt.url, "state": "gone", "reason": reason}))
     if reason != "delivered":
         raise Gone(reason or "")

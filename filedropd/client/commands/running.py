@@ -5,24 +5,23 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
-import threading
 from collections.abc import Callable, Coroutine, Generator
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
-from filedropd.client.commands.exits import DONE, INTERRUPTED, status_of
+from filedropd.client.commands import streams
+from filedropd.client.commands.exits import INTERRUPTED, status_of
 from filedropd.client.errors import ClientError
 
 #: What a command does on the reactor; it returns an exit status.
 Work = Callable[[Any], Coroutine[Any, Any, int]]
 
 
-def run(work: Work) -> NoReturn:
-    """Run ``work`` and end the process with its status. Once in a process.
+def run(work: Work) -> int:
+    """Run ``work`` and return its status. Once in a process.
 
     The first SIGINT or SIGTERM cancels it: files are closed, and what can be gone on with stays. The second ends the
     process where it is.
@@ -45,7 +44,7 @@ def run(work: Work) -> NoReturn:
     everything.run()
     if isinstance(outcomes[0], Failure):
         outcomes[0].raiseException()
-    _end(int(outcomes[0]))
+    return outcomes[0]
 
 
 def _on_signals(reactor: Any, working: Deferred[int]) -> None:
@@ -81,8 +80,7 @@ async def explained(work: Coroutine[Any, Any, int]) -> int:
         complain("interrupted")
         return INTERRUPTED
     except BrokenPipeError as error:
-        # Who reads our output has had enough. Nor is anything to be said when Python flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.unwritable(error)  # who reads it has had enough, and it is not worth a word
         return status_of(error)
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
@@ -96,11 +94,3 @@ async def explained(work: Coroutine[Any, Any, int]) -> int:
 def complain(words: str) -> None:
     """Say something on the standard error, in a line."""
     click.echo(f"filedrop: {' '.join(words.split())}", err=True)
-
-
-def _end(status: int) -> NoReturn:
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
-        os._exit(status)  # a thread waits for input that nobody wants any more
-    sys.exit(DONE if status == DONE else status)

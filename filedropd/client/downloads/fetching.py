@@ -1,7 +1,8 @@
 """One download: looking, claiming, and the bytes, as often as it takes.
 
-What is there is looked at first (``HEAD``), which takes nothing. The claim is opened by a request of its own (``POST``), which asks for no bytes: so its token is known, and written
-down, before the first byte may leave the server. Whoever shows it is the same recipient, from whatever address, and
+What is there is looked at first (``HEAD``), which takes nothing. The claim is opened by a request of its own
+(``POST``), which asks for no bytes: so its token is known, and written down, before the first byte may leave the
+server. Whoever shows it is the same recipient, from whatever address, and
 after a break goes on where it broke.
 """
 
@@ -17,19 +18,21 @@ from twisted.web.iweb import IResponse
 
 from filedropd.client.downloads.destinations import Destination
 from filedropd.client.downloads.notes import Claimed
-from filedropd.client.errors import Damaged, Later, Locked, NotADrop, Refused, Unreachable, Untrusted
+from filedropd.client.errors import ClientError, Damaged, Later, Locked, NotADrop, Refused, Unreachable, Untrusted
 from filedropd.client.pace import Pace
 from filedropd.client.resuming import Patience, sleep
 from filedropd.client.values import Link, Progress, Watcher
 from filedropd.client.wire import answers, digests, naming
-from filedropd.client.wire.connections import Connections
-from filedropd.client.wire.receiving import Body
+from filedropd.client.wire.connections import ANSWER, Connections
+from filedropd.client.wire.receiving import MOST, Body
 
 T = TypeVar("T")
 
 _TOKEN: Final = re.compile(r"[0-9a-f]{32}", re.ASCII)
 #: Seconds between questions whether a copy is free by now, where the server names none.
 _ASK_AGAIN: Final = 5.0
+#: Seconds for a server to take the word that all is here. Whoever waits has the file by then.
+CONFIRM: Final = 10.0
 
 
 @attrs.frozen(kw_only=True)
@@ -194,7 +197,7 @@ class Fetch:
         now = attrs.evolve(claimed, token=token, size=size, etag=seen.etag, digest=claimed.digest or seen.digest)
         if now != claimed:
             await to.remember(now)
-        return Body(response, self._clock, self._link.host), to.done - first
+        return Body(response, self._clock, self._link.host, most=self._pace.ahead(MOST)), to.done - first
 
     async def _take(self, to: Destination, pieces: list[bytes], skip: int) -> int:
         """Hand pieces on, without the first ``skip`` bytes; returns how many are to be left out of the next ones."""
@@ -209,14 +212,38 @@ class Fetch:
                 await sleep(self._clock, seconds)
         return skip
 
+    # -- what was here already ---------------------------------------------------------------------
+
+    async def confirm(self, to: Destination) -> None:
+        """Let the server know that all of ``to``, which an earlier process brought, is here and safe.
+
+        Its last byte is asked for once more, and read: there is no smaller word for it, and it went out before. Where
+        the server cannot be asked, or will not have it, the file is here all the same; its sender learns of it when
+        our claim's time is over.
+        """
+        claimed = to.claimed
+        if claimed is None or not claimed.size:
+            return
+        fields = {"Filedrop-Claim": claimed.token, "Range": f"bytes={claimed.size - 1}-"}
+        if claimed.etag is not None:
+            fields["If-Range"] = claimed.etag
+        try:
+            response = await self._ask("GET", fields, within=CONFIRM)
+            if response.code == 206 and answers.content_range(response) == (claimed.size - 1, claimed.size):
+                await Body(response, self._clock, self._link.host, stall=CONFIRM).all(1)
+                return
+        except ClientError:
+            pass
+        self._connections.abort()  # of more than that byte nothing is wanted
+
     # -- requests ----------------------------------------------------------------------------------
 
-    async def _ask(self, method: str, fields: dict[str, str] | None = None) -> IResponse:
+    async def _ask(self, method: str, fields: dict[str, str] | None = None, within: float = ANSWER) -> IResponse:
         headers: dict[str, str | bytes] = {"Accept": "*/*", **(fields or {})}
         if self._password is not None:
             # HTTP Basic carries what a field of its own could not: spaces at its ends, for one.
             headers["Authorization"] = b"Basic " + base64.b64encode(b":" + self._password.encode("utf-8"))
-        response = await self._connections.request(method, self._link.url, headers)
+        response = await self._connections.request(method, self._link.url, headers, within=within)
         self._met = True
         return response
 

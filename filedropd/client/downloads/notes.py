@@ -90,3 +90,7 @@ def told(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise Local(f"{path} cannot be written: {error.strerror or error}.") from error
+    except UnicodeEncodeError as error:
+        raise Local(
+            f"Names such as {path} have no form in this locale's {error.encoding}. Choose one with -o."
+        ) from error

@@ -24,6 +24,16 @@ CHEAP: Final = 64 * 1024 * 1024
 _JSON: Final = "application/json"
 
 
+def fitting(password: str | None) -> str | None:
+    """Return a password, if there is one, that can be said in a header field.
+
+    :raises Local: it cannot.
+    """
+    if password is not None and (password != password.strip() or not password.isprintable() or not password):
+        raise Local("A password may not be empty, begin or end with a space, or hold control characters.")
+    return password
+
+
 @attrs.frozen(kw_only=True)
 class Wanted:
     """How a file is to be left.
@@ -64,10 +74,8 @@ class Wanted:
         :raises Local: the password cannot be said in a header field.
         """
         fields: dict[str, str | bytes] = {"Accept": _JSON}
-        password = self.password
+        password = fitting(self.password)
         if password is not None:
-            if password != password.strip() or not password.isprintable() or not password:
-                raise Local("A password may not be empty, begin or end with a space, or hold control characters.")
             fields["Filedrop-Password"] = password.encode("utf-8")
         if self.expires is not None:
             fields["Filedrop-Expires"] = self.expires
@@ -88,6 +96,7 @@ class Leave:
         self._connections = connections
         self._clock = connections.reactor
         self._source = source
+        self._server = Link.parse(wanted.server).url
         self._url = wanted.address(source.name)
         self._fields = wanted.fields()
         source.hashing = wanted.asks_digest(source.length)
@@ -125,10 +134,18 @@ class Leave:
         finally:
             body.stopProducing()
         self._met = True
-        return await self._receipt(response)
+        receipt = await self._receipt(response)
+        self._tell(Progress(receipt.size, receipt.size))
+        return receipt
 
     async def _receipt(self, response: IResponse) -> Receipt:
         host = urlsplit(self._url).hostname or ""
+        if response.code in {404, 405}:
+            self._connections.abort()
+            raise NotADrop(
+                f"No files are taken at {self._server}: it answered {response.code}. Check the server's address.",
+                status=response.code,
+            )
         if response.code != 201:
             raise await answers.refused(response, self._clock, host)
         told = await answers.told(response, self._clock, host)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import stat
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator
 from pathlib import Path
@@ -73,7 +74,7 @@ def _of_file(file: IO[bytes], reactor: Any) -> Source:
     """Return what a file of the caller's has from where it stands; it stays open."""
     name = getattr(file, "name", None)
     name = Path(name).name if isinstance(name, str) and not name.startswith("<") else None
-    start = file.tell() if file.seekable() else None
+    start = file.tell() if file.seekable() and not _is_device(file) else None
     length = None
     if start is not None:
         length = file.seek(0, os.SEEK_END) - start
@@ -85,6 +86,14 @@ def _of_file(file: IO[bytes], reactor: Any) -> Source:
         return _Kept(file)
 
     return Blocking(Thread(reactor), begin, name, length, again=start is not None)
+
+
+def _is_device(file: IO[bytes]) -> bool:
+    """Tell whether ``file`` has no size although it can be sought in, as ``/dev/zero`` can."""
+    try:
+        return stat.S_ISCHR(os.fstat(file.fileno()).st_mode)
+    except OSError:  # of a file in memory: io.UnsupportedOperation
+        return False
 
 
 class _Kept:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,10 @@ import zipstream
 from filedropd.client.errors import NotReadable
 from filedropd.client.threads import Thread
 from filedropd.client.uploads.sources import Blocking, Pieces
+
+# It says where it took another time for a file's, of before 1980, which a zip cannot have. Where nobody has set logging
+# up, that would come out on the standard error.
+logging.getLogger("zipstream").addHandler(logging.NullHandler())
 
 
 async def zipped(paths: Sequence[Path], reactor: Any, *, name: str | None = None, compress: bool = False) -> Blocking:

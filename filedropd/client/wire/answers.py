@@ -53,6 +53,8 @@ async def refused(response: IResponse, clock: IReactorTime, host: str, *, owner:
     status, wait = response.code, retry_after(field(response, "Retry-After"))
     if status == 401 and owner:
         return errors.OwnerRequired()
+    if status == 407:
+        return errors.Refused("The proxy wants a user and a password. Put them into its address.", status=status)
     if status in _KINDS:
         return _KINDS[status](said, wait)
     if 300 <= status < 400:

@@ -6,6 +6,9 @@ address that was given, and nowhere else.
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Self
@@ -25,7 +28,7 @@ from zope.interface import implementer
 from filedropd.client.version import VERSION
 from filedropd.client.wire import proxies
 from filedropd.client.wire.failures import cancelled, explained
-from filedropd.client.wire.proxies import Proxy, TunnelEndpoint
+from filedropd.client.wire.proxies import Proxy, ProxyEndpoint, TunnelEndpoint
 from filedropd.client.wire.tls import Anybody, Trust
 
 #: Bytes that are read, and written, at once. Twisted's own 64 and 128 KiB cost twice the time for each byte.
@@ -146,6 +149,8 @@ class Connections:
 
     async def close(self) -> None:
         """Close all connections in order: what arrived on them was read, and is safe here."""
+        for transport in self._open:
+            _reset_at_end(transport, wanted=False)
         # Under TLS the other side has a word in it, too; it need not ever say it.
         timer = self.reactor.callLater(CLOSE, self.abort)
         await self._pool.closeCachedConnections()
@@ -155,11 +160,11 @@ class Connections:
 
     def _connected(self, protocol: IProtocol) -> None:
         transport: Any = protocol.transport  # type: ignore[attr-defined]
-        socket = transport
-        while hasattr(socket, "transport"):  # TLS, perhaps under TLS
-            socket = socket.transport
-        socket.bufferSize = READ
-        socket.SEND_LIMIT = WRITE
+        beneath = _beneath(transport)
+        beneath.bufferSize = READ
+        beneath.SEND_LIMIT = WRITE
+        # What we have read, and not yet written, is lost when we are killed; a FIN would say that it is safe here.
+        _reset_at_end(transport, wanted=True)
         self._open.add(transport)
         lost = protocol.connectionLost
 
@@ -168,6 +173,21 @@ class Connections:
             lost(*reason)
 
         protocol.connectionLost = forget  # type: ignore[method-assign, assignment]
+
+
+def _beneath(transport: Any) -> Any:
+    """Return what ``transport`` is on in the end: TLS, perhaps under TLS, is on a socket."""
+    while hasattr(transport, "transport"):
+        transport = transport.transport
+    return transport
+
+
+def _reset_at_end(transport: Any, *, wanted: bool) -> None:
+    """Have the kernel end a connection by a reset, or not, whoever closes it: we or the end of our process (socket(7))."""
+    handle = getattr(_beneath(transport), "socket", None)
+    if handle is not None:
+        with contextlib.suppress(OSError):  # it is closed by now
+            handle.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", wanted, 0))
 
 
 @implementer(IAgent)
@@ -230,6 +250,7 @@ class _Endpoints:
         endpoint: Any = HostnameEndpoint(self._reactor, proxy.host, proxy.port, timeout=CONNECT)
         if proxy.scheme == "https":
             endpoint = wrapClientTLS(self._policy.creatorForNetloc(proxy.host.encode("idna"), proxy.port), endpoint)
+        endpoint = ProxyEndpoint(endpoint, proxy)
         return _Watched(endpoint, self._connected) if watched else endpoint
 
 

@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from filedropd.client.errors import Local, Unreachable
+from filedropd.client.wire.failures import cancelled, explained
 
 #: Bytes that the head of a proxy's answer may have.
 MAX_HEAD: Final = 64 * 1024
@@ -34,12 +35,19 @@ class Proxy:
 
     :ivar scheme: ``http``, or ``https`` where we speak TLS with the proxy itself.
     :ivar authorization: what Proxy-Authorization says, or ``None``.
+    :ivar named: by which variable it is named.
     """
 
     scheme: str
     host: str
     port: int
     authorization: bytes | None = attrs.field(default=None, repr=False)
+    named: str = attrs.field(default="ALL_PROXY", eq=False)
+
+    @property
+    def place(self) -> str:
+        """Where it is, for words."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 def chosen(scheme: str, host: str, port: int, given: Mapping[str, str] | None = None) -> Proxy | None:
@@ -53,29 +61,58 @@ def chosen(scheme: str, host: str, port: int, given: Mapping[str, str] | None = 
     bypassed = request.proxy_bypass_environment  # type: ignore[attr-defined]  # typeshed has it not
     if not url or bypassed(f"{host}:{port}", proxies):
         return None
-    return parsed(url)
+    return parsed(url, f"{scheme.upper()}_PROXY" if proxies.get(scheme) else "ALL_PROXY")
 
 
-def parsed(url: str) -> Proxy:
+def parsed(url: str, named: str = "ALL_PROXY") -> Proxy:
     """Return the proxy at ``url``.
 
+    :param named: the variable that says so.
     :raises Local: it is none that we can use; its password is not repeated.
     """
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         port = parts.port
     except ValueError as error:
-        raise Local("The proxy that the environment names has no well-formed address.") from error
+        raise Local(f"The proxy that {named} names has no well-formed address.") from error
     if parts.scheme not in _PORTS or not parts.hostname:
         raise Local(
-            f"The environment names a proxy of the kind {parts.scheme}://, which is not supported. "
+            f"{named} names a proxy of the kind {parts.scheme}://, which is not supported. "
             "Name one by http:// or https://, or exempt the server with NO_PROXY."
         )
     authorization = None
     if parts.username is not None:
         user, password = unquote(parts.username), unquote(parts.password or "")
         authorization = b"Basic " + base64.b64encode(f"{user}:{password}".encode())
-    return Proxy(parts.scheme, parts.hostname, port or _PORTS[parts.scheme], authorization)
+    return Proxy(parts.scheme, parts.hostname, port or _PORTS[parts.scheme], authorization, named)
+
+
+@implementer(IStreamClientEndpoint)
+class ProxyEndpoint:
+    """Connects to a proxy, and says that it is the proxy where that cannot be.
+
+    :param endpoint: leads there.
+    """
+
+    def __init__(self, endpoint: Any, proxy: Proxy) -> None:
+        self._endpoint = endpoint
+        self._proxy = proxy
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """See IStreamClientEndpoint."""
+        return self._endpoint.connect(protocolFactory).addErrback(self._failed)  # type: ignore[no-any-return]
+
+    def _failed(self, reason: Failure) -> Failure:
+        error = reason.value
+        if not isinstance(error, Exception) or cancelled(error):
+            return reason
+        ours = explained(error, self._proxy.place)
+        what = ours.detail.partition(". ")[0].rstrip(".")
+        return Failure(
+            type(ours)(
+                f"{what}. That is the proxy that {self._proxy.named} names: correct it, or exempt the server with NO_PROXY."
+            )
+        )
 
 
 @implementer(IStreamClientEndpoint)

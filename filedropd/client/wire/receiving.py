@@ -15,7 +15,7 @@ from twisted.web.iweb import IResponse
 from filedropd.client.errors import Stalled
 from filedropd.client.wire.failures import explained
 
-#: Bytes that wait here at most, and one reading more.
+#: Bytes that wait here at most.
 MOST: Final = 4 * 1024 * 1024
 #: Seconds without a byte after which a body is given up.
 STALL: Final = 60.0
@@ -26,12 +26,16 @@ class Body(Protocol):
 
     :param stall: seconds without a byte, while we would take one, after which it is given up.
     :param host: from where it comes, for words.
+    :param most: bytes that wait here at most, and one reading more.
     """
 
-    def __init__(self, response: IResponse, clock: IReactorTime, host: str, *, stall: float = STALL) -> None:
+    def __init__(
+        self, response: IResponse, clock: IReactorTime, host: str, *, stall: float = STALL, most: int = MOST
+    ) -> None:
         self._clock = clock
         self._host = host
         self._stall = stall
+        self._most = most
         self._pieces: list[bytes] = []
         self._size = 0
         self._paused = False
@@ -91,7 +95,7 @@ class Body(Protocol):
         self._pieces.append(data)
         self._size += len(data)
         self._heard = self._clock.seconds()
-        if self._size >= MOST and not self._paused and self.transport is not None:
+        if self._size >= self._most and not self._paused and self.transport is not None:
             self._paused = True
             self.transport.pauseProducing()  # type: ignore[attr-defined]
         self._wake()
