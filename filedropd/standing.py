@@ -56,6 +56,8 @@ class Standings:
         """Return where the drop stored as ``key`` stands, and again whenever that changes, until it is finished.
 
         Once a second while something is being sent; ``None`` where nothing was to be said for a while.
+
+        :raises TooManyRequests: too many watch it.
         """
         watch = self.watches.open(key)
         told: Standing | None = None

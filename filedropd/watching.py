@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from twisted.internet.interfaces import IReactorTime
 
 from filedropd.deferreds import Happening
+from filedropd.errors import TooManyRequests
 from filedropd.model import Drop
+
+#: Who may watch one drop at the same time: whenever it changes each is told all of it.
+MOST: Final = 16
+#: Seconds after which one more may try again.
+RETRY: Final = 10
 
 
 class Watch:
@@ -41,10 +49,16 @@ class Watches:
         return sum(map(len, self._of.values()))
 
     def open(self, key: bytes) -> Watch:
-        """Begin to watch the drop stored as ``key``. End it with :meth:`close`."""
+        """Begin to watch the drop stored as ``key``. End it with :meth:`close`.
+
+        :raises TooManyRequests: :data:`MOST` do already.
+        """
+        watches = self._of.setdefault(key, set())
+        if len(watches) >= MOST:
+            raise TooManyRequests(RETRY, "Too many are told of this drop as it changes. Ask for its status in between.")
         watch = Watch()
         watch.over = self._closed
-        self._of.setdefault(key, set()).add(watch)
+        watches.add(watch)
         return watch
 
     def close(self, key: bytes, watch: Watch) -> None:

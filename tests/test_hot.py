@@ -138,6 +138,19 @@ class HotTests(APITestCase):
         wire.advance(80)
         self.assertTrue(wire.closed)
 
+    def test_empty_line_before(self):
+        """Behind an empty line, and after an answer from memory, a head has the time of a head."""
+        asked = request("GET", self.gone())
+        wire = Wire(self.hot)
+        wire.send(asked)
+        wire.send(b"\r\n")
+        wire.send(asked)
+        wire.run()
+        self.assertEqual([410, 410], [answer.status for answer in wire.responses("GET")])
+        wire.send(b"GET / HTTP/1.1\r\nX")
+        wire.advance(self.hot.timeouts.head + 1)
+        self.assertEqual(408, wire.responses("GET")[-1].status)
+
     def test_answers_unread(self):
         """A client that does not read its answers gets no more of them until it does, however it asks."""
         asked = request("GET", self.gone())

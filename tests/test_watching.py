@@ -6,8 +6,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from filedropd.errors import TooManyRequests
 from filedropd.model import Drop
-from filedropd.watching import Watch, Watches
+from filedropd.watching import MOST, Watch, Watches
 
 
 def drop(key: bytes) -> Drop:
@@ -85,6 +86,19 @@ class WatchTests(WatchingTestCase):
         self.assertEqual([], self.clock.getDelayedCalls())
         self.watches.tell(ONE)
         self.assertTrue(self.successResultOf(self.waits(watch)))
+
+
+class MostTests(WatchingTestCase):
+    """How many may watch."""
+
+    def test_bounded(self):
+        """So many watch one drop, and others others; when one leaves another may come."""
+        watches = [self.watches.open(ONE.key) for _ in range(MOST)]
+        self.assertRaises(TooManyRequests, self.watches.open, ONE.key)
+        self.watches.open(OTHER.key)
+        self.watches.close(ONE.key, watches[0])
+        self.watches.open(ONE.key)
+        self.assertEqual(MOST + 1, len(self.watches))
 
 
 class WatchesTests(WatchingTestCase):

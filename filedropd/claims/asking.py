@@ -6,6 +6,7 @@ order of G is not here: whether the drop was ever there, its password, condition
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
@@ -332,7 +333,10 @@ def _free_copies(ledger: Ledger) -> list[int]:
     """Return the copies that are free, those first that were given up the least often."""
     held = {claim.copy for claim in ledger.claims if claim.state.live or claim.state.counts}
     free = [copy for copy in range(ledger.drop.downloads) if copy not in held]
-    return sorted(free, key=lambda copy: attempts(ledger, copy))
+    given_up = Counter[int]()
+    for claim in ledger.claims:
+        given_up[claim.copy] += claim.lapses
+    return sorted(free, key=lambda copy: given_up[copy])
 
 
 def attempts(ledger: Ledger, copy: int) -> int:

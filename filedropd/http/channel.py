@@ -93,7 +93,8 @@ class Channel(Protocol):
         """Take bytes from the client."""
         if self._between_requests():
             self._answers.client_asked()
-            if self._request is None and self._input.turn is None and not self._output.paused:
+            resting = self._request is None and self._reader is None and self._input.turn is None
+            if resting and not self._output.paused:
                 asked = self.http.familiar.recognise(data)
                 if asked is not None and self._answered_at_once(*asked):
                     return

@@ -27,7 +27,8 @@ MAX_VALUE: Final = 8 * 1024
 MAX_OVERHEAD: Final = 256 * 1024
 _MAX_BOUNDARY: Final = 70
 
-_QUOTED: Final = re.compile(r'"(?:\\.|[^"\\])*"')
+# What is not closed goes to the end, or each quote in it would be tried for a beginning.
+_QUOTED: Final = re.compile(r'"(?:\\.|[^"\\])*+("?)')
 # RFC 8187 section 3.2.1, as one token: what is quoted, or in another charset, goes the way of all other parameters.
 _EXTENDED_NAME: Final = re.compile(
     r";\s*filename\*\s*=\s*(?:utf-8|iso-8859-1)'[^\s';,\"]*'([^\s;,\"]*)(?=\s*(?:;|$))", re.IGNORECASE
@@ -196,7 +197,7 @@ def _disposition(segment: MultipartSegment) -> tuple[str, str | None]:
     """
     fields = [value for field, value in segment.headerlist if field == "Content-Disposition"]
     text = fields[0]
-    parameters = _PARAMETER.findall(_QUOTED.sub('""', text.lower()))
+    parameters = _PARAMETER.findall(_unquoted(text.lower()))
     if len(fields) > 1 or len(parameters) != len(set(parameters)) or "name*" in parameters:
         raise BadRequest("A part of the form has an ambiguous Content-Disposition.")
     if not segment.name:
@@ -208,10 +209,15 @@ def _disposition(segment: MultipartSegment) -> tuple[str, str | None]:
 
 def _extended_name(text: str) -> str:
     """Return the file name that ``filename*`` gives in a Content-Disposition; empty where it gives none."""
-    extended = _EXTENDED_NAME.search(_QUOTED.sub('""', text))
+    extended = _EXTENDED_NAME.search(_unquoted(text))
     if extended is None:
         return parse_options_header(text)[1].get("filename", "")
     return _decoded(unquote(extended[1], "latin-1")) or ""
+
+
+def _unquoted(text: str) -> str:
+    """Return ``text`` with nothing in its quotes; what stands behind one that is not closed stays."""
+    return _QUOTED.sub(lambda match: '""' if match[1] else match[0], text)
 
 
 def _decoded(text: str | None) -> str | None:
