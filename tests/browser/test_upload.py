@@ -63,6 +63,25 @@ class GivingTests(SenderCase):
             {name: request("GET", link).text for name, link in links.items()}, {name: name for name in links}
         )
 
+    def test_order(self):
+        """They stand in the order in which they were given, whichever is done first; a reload changes nothing."""
+        road = self.road()
+        sender = self.sender(road.url())
+        road.hold(Way.UP, MIB)
+        drop(sender.page, Given("big.bin", size=4 * MIB), Given("b.txt", "b"), Given("a.txt", "a"))
+        self.assertTrue(sender.left("a.txt").link and sender.left("b.txt").link)
+        drop(sender.page, Given("c.txt", "c"))
+        self.assertTrue(sender.left("c.txt").link)
+        self.assertEqual(sender.names, ["big.bin", "b.txt", "a.txt", "c.txt"], "big.bin is still on its way")
+        road.release(Way.UP)
+        self.assertTrue(sender.left("big.bin").link)
+        drop(sender.page, Given("new.txt", "new"))
+        self.assertTrue(sender.left("new.txt").link)
+        self.assertEqual(sender.names, ["new.txt", "big.bin", "b.txt", "a.txt", "c.txt"])
+        sender.page.reload()
+        self.assertTrue(sender.left("c.txt").link)
+        self.assertEqual(sender.names, ["new.txt", "big.bin", "b.txt", "a.txt", "c.txt"])
+
     def test_paste_text(self):
         """A text that is pasted becomes a file."""
         sender = self.sender()
