@@ -183,6 +183,35 @@ class SendingTests(SenderCase):
         self.assertEqual(len(request("GET", sender.left("film.mkv").link).content), 12 * MIB)
 
 
+class ViewTests(SenderCase):
+    """What was given to the page while it was scrolled down."""
+
+    def scrolled(self, **options: Any) -> Sender:
+        """Return somebody at the end of a long list."""
+        sender = self.sender(**options)
+        drop(sender.page, *[Given(f"{number}.txt", "content") for number in range(6)])
+        self.assertTrue(all(sender.left(f"{number}.txt").link for number in range(6)))
+        sender.page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        expect(sender.left("0.txt").item).not_to_be_in_viewport()
+        return sender
+
+    def test_brought(self):
+        """It is brought into view, and so is the link that it gets."""
+        sender = self.scrolled()
+        drop(sender.page, Given("new.txt", "content"))
+        left = sender.left("new.txt")
+        self.assertTrue(left.link)
+        expect(left.item).to_be_in_viewport(ratio=1)
+        expect(left.button("drops.copy")).to_be_in_viewport(ratio=1)
+
+    def test_at_once(self):
+        """For whoever wants no motion it is there at once."""
+        sender = self.scrolled(reduced_motion="reduce")
+        drop(sender.page, Given("large.bin", size=16 * MIB + 1))
+        shown = sender.left("large.bin").item.evaluate("item => item.getBoundingClientRect().top >= 0")
+        self.assertTrue(shown)
+
+
 class OptionsTests(SenderCase):
     """What is behind 'options'."""
 

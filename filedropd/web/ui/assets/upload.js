@@ -39,6 +39,7 @@ function take(files, folders) {
   if (folders > 0) {
     refused.textContent = say("faults.folder");
     warn(refused.textContent);
+    bring(refused);
   }
   const options = files.length > 0 ? chosen() : null;
   if (options === null) {
@@ -48,15 +49,22 @@ function take(files, folders) {
   if (!pending()) {
     latest = { batch: Math.max(Date.now(), latest.batch + 1), number: 0 };
   }
-  for (const file of files) {
+  const entries = files.map((file) => {
     // What comes while others are under way stands below them, as it is sent after them.
     latest = { ...latest, number: latest.number + 1 };
     const leaving = new Leaving(file, latest, options, server, { kept: left, dropped: remove });
     put(leaving.card.node, latest);
     leaving.begin();
-  }
+    return leaving.card.node;
+  });
   show();
-  section.scrollIntoView({ block: "nearest" });
+  bring(entries[0]);
+}
+
+/** Bring something into view, where it is not. @param {Element} node */
+function bring(node) {
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  node.scrollIntoView({ block: "nearest", behavior: still ? "instant" : "smooth" });
 }
 
 /** Show an entry where it belongs. @param {Element} node @param {drops.Place} [place] */
