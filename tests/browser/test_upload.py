@@ -99,6 +99,19 @@ class GivingTests(SenderCase):
         with Image.open(io.BytesIO(answer.content)) as image:
             self.assertEqual(image.size, (32, 32))
 
+    def test_paste_from_office(self):
+        """Of a text with a picture of it beside it, as Office copies a table, it is the text that is meant."""
+        sender = self.sender()
+        paste_image(sender.page, plain="1\t2", html="<table><tr><td>1</td><td>2</td></tr></table>")
+        self.assertEqual(request("GET", sender.left(".txt").link).content, b"1\t2")
+        self.assertEqual(len(sender.names), 1)
+
+    def test_paste_picture_of_a_page(self):
+        """Of a picture with its address beside it, as browsers copy one of a page, it is the picture that is meant."""
+        sender = self.sender()
+        paste_image(sender.page, plain="https://a.example/b.png", html='<img src="https://a.example/b.png" alt="">')
+        self.assertEqual(request("GET", sender.left(".png").link).headers["Content-Type"], "image/png")
+
     def test_too_large(self):
         """A file above the limit is refused before a byte of it is sent, and the page says what the limit is."""
         sender = self.sender()
