@@ -37,8 +37,8 @@ REFERRER_POLICY: Final = "same-origin"
 SPANS: Final = (3_600, 86_400, 3 * 86_400, 7 * 86_400, 30 * 86_400)
 
 #: The parts of the catalogue that scripts speak from.
-_UPLOAD_WORDS: Final = ("units", "terms", "drops", "faults", "status", "events")
-_DOWNLOAD_WORDS: Final = ("units", "fetching")
+_UPLOAD_WORDS: Final = ("units", "when", "terms", "drops", "faults", "status", "events")
+_DOWNLOAD_WORDS: Final = ("units", "when", "fetching")
 
 _TIMES: Final = ((86400, "d"), (3600, "h"), (60, "m"))
 

@@ -34,6 +34,17 @@ class FetchingTests(BrowserCase):
         self.assertIn("deleted", recipient.reads)
         self.assertEqual(request("GET", told["url"]).status_code, 410)
 
+    def test_tomorrow(self):
+        """When midnight has passed the page says on which day it arrived."""
+        visitor = self.visitor()
+        visitor.page.clock.install()
+        recipient = Recipient(visitor, left(self.daemon, b"content")["url"])
+        self.assertEqual(recipient.fetches(), b"content")
+        recipient.sees("You have it")
+        self.assertRegex(recipient.reads, r"arrived whole at \d\d:\d\d\.")
+        visitor.page.clock.fast_forward("24:00:00")
+        recipient.page.get_by_text(re.compile(r"arrived whole on \d+ \w+ \d{4} at \d\d:\d\d\.")).first.wait_for()
+
     def test_more(self):
         """Where others may still have it the page says that instead."""
         recipient, _, told = self.comes(b"content", downloads="2")

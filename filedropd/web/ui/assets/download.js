@@ -1,7 +1,7 @@
 /** The page of a link: what becomes of the download that its button began. */
 
 import { tell, title } from "./voice.js";
-import { apart, date, percent, say, time } from "./words.js";
+import { apart, date, onNewDay, percent, say, time, when } from "./words.js";
 
 /** Milliseconds between two questions: at first, and when it takes long. */
 const FIRST = 700;
@@ -24,6 +24,8 @@ let asking = 0;
 let pressed = 0;
 /** What the page shows, "" before anything is known. */
 let stage = "";
+/** What was heard last of the claim. */
+let latest = null;
 
 form.addEventListener("submit", () => {
   // The form goes its own way. Its answer is a download, and this page stays; or another page, and this one is over.
@@ -73,11 +75,12 @@ function earlier(claim, response) {
 
 /** Show where a claim stands; tells whether it has come to an end. */
 function show(claim) {
+  latest = claim;
   const part = claim.size === 0 ? 1 : claim.acknowledged / claim.size;
   const whole = claim.acknowledged >= claim.size;
   if (claim.state === "delivered" || (claim.state === "presumed" && whole)) {
     const more = say(claim.gone ? "fetching.have_gone" : "fetching.have_more");
-    const arrived = say("fetching.have_note", { name: apart(name), time: time(claim.ended_at) });
+    const arrived = say("fetching.have_note", { name: apart(name), when: when(claim.ended_at) });
     return put("have", "good", say("fetching.have"), `${arrived} ${more}`, { end: true });
   }
   if (claim.gone && claim.reason === "revoked") {
@@ -146,6 +149,8 @@ addEventListener("pageshow", ({ persisted }) => {
     offer();
   }
 });
+
+onNewDay(() => stage === "have" && show(latest));
 
 for (const each of document.querySelectorAll("time")) {
   each.textContent = date(each.dateTime);

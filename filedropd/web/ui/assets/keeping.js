@@ -19,6 +19,8 @@ export class Keeping {
   #control = new AbortController();
   #stage = "";
   #code = "";
+  /** What the card shows, where that is a status. */
+  #shown = null;
 
   /**
    * @param {drops.Drop} drop
@@ -65,13 +67,25 @@ export class Keeping {
     this.#control.abort();
   }
 
+  /** Say it anew: a new day has begun. */
+  retell() {
+    if (this.#shown !== null) {
+      this.card.show(told(this.#shown));
+      this.card.history(events(this.#shown), time);
+    }
+  }
+
   #follow() {
     const lost = (code) => {
+      this.#shown = null;
       this.over = true;
       this.card.show({ mood: "calm", headline: say(code === 404 ? "status.forgotten" : "status.refused") });
       this.#offer(false);
     };
-    const away = () => this.card.show({ mood: "calm", headline: say("status.away") });
+    const away = () => {
+      this.#shown = null;
+      this.card.show({ mood: "calm", headline: say("status.away") });
+    };
     const to = { status: (status, over) => this.#status(status, over), lost, away };
     follow(`${this.address}/status`, this.drop.owner_token, to, this.#control.signal, this.fresh);
   }
@@ -79,9 +93,9 @@ export class Keeping {
   /** @param {Object} status @param {boolean} last nothing will change any more */
   #status(status, last) {
     const story = told(status);
+    this.#shown = status;
     this.card.name(status.name);
-    this.card.show(story);
-    this.card.history(events(status), time);
+    this.retell();
     const gone = status.state === "gone";
     this.#offer(!gone);
     if (gone && !this.over) {
