@@ -177,9 +177,16 @@ class UploadedTests(SynchronousTestCase):
         """It has the link, to copy and as a QR code, and the owner's token as text alone."""
         page = uploaded()
         self.assertIn(LINK, [field.get("value") for field in page.every("input")])
-        self.assertEqual(["ab" * 16], page.within("code"))
+        self.assertEqual("ab" * 16, page.within("code")[0])
         self.assertFalse(any("ab" * 16 in (value or "") for value in page.values))
         self.assertEqual(1, sum(each.get("class") == "code" for each in page.every("svg")))
+
+    def test_owner(self):
+        """It says what the owner's token is for, in commands that can be copied."""
+        shown = f"curl -H 'Authorization: Bearer {'ab' * 16}' {LINK}/status"
+        self.assertEqual(
+            [shown, f"curl -X DELETE -H 'Authorization: Bearer {'ab' * 16}' {LINK}"], uploaded().within("code")[1:]
+        )
 
     def test_downloads(self):
         """It says how often the link works."""

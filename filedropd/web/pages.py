@@ -81,6 +81,8 @@ class Pages:
             size=language.size(drop.size),
             until=language.moment(drop.expires_at),
             code=Markup(code),  # noqa: S704 - our own, and of a link that is of our own making
+            status=_as_owner(told, "/status"),
+            revoke=_as_owner(told, "", "-X", "DELETE"),
         )
 
     def download(
@@ -187,6 +189,11 @@ def duration(seconds: float) -> str:
         if seconds >= unit and seconds % unit == 0:
             return f"{seconds // unit:.0f}{name}"
     return f"{seconds:.0f}s"
+
+
+def _as_owner(told: dict[str, Any], below: str, *options: str) -> str:
+    """Return a command that asks for what is ``below`` a link with its owner's token."""
+    return shlex.join(["curl", *options, "-H", f"Authorization: Bearer {told['owner_token']}", f"{told['url']}{below}"])
 
 
 def _spans(rules: Rules) -> list[float]:
