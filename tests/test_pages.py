@@ -279,7 +279,7 @@ class ProblemTests(SynchronousTestCase):
 
     def test_words(self):
         """It says what happened, and what to do about it."""
-        page = problem(410, "Gone", reason="revoked")
+        page = problem(410, "Gone", said="revoked")
         self.assertEqual(["This file is gone"], page.within("h1"))
         self.assertEqual(["This file is gone"], page.within("title"))
         self.assertIn("Its sender has taken it back.", page.within("p"))
@@ -297,7 +297,7 @@ class ProblemTests(SynchronousTestCase):
 
     def test_reasons(self):
         """Why a file is gone is told for each reason that there is."""
-        told = {reason.value: problem(410, reason=reason.value).within("p")[0] for reason in Reason}
+        told = {reason.value: problem(410, said=reason.value).within("p")[0] for reason in Reason}
         self.assertEqual(len(Reason), len(set(told.values())))
 
     def test_other_details(self):
@@ -308,10 +308,10 @@ class ProblemTests(SynchronousTestCase):
 
     def test_retry(self):
         """It says when to try again, and where, where that makes sense."""
-        page = problem(423, retry_after=121, again=ACTION)
+        page = problem(429, retry_after=121, again=ACTION)
         self.assertIn("Try again in 3 minutes.", page.text)
         self.assertIn(ACTION, [link["href"] for link in page.every("a")])
-        self.assertNotIn("Try again in", problem(423).text)
+        self.assertNotIn("Try again in", problem(429).text)
 
 
 class EveryPageTests(SynchronousTestCase):

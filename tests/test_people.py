@@ -74,12 +74,15 @@ class ProblemTests(DownloadsTestCase):
         self.assertPage(self.send_form(method="POST", target="/", headers=BROWSER), 400)
 
     def test_locked(self) -> None:
-        """Where somebody else downloads, it says when to ask again, and leads there."""
+        """Where somebody else has begun, it says for how long that can be, and leads there; programs may ask sooner."""
         told = self.leave()
         self.ask("POST", told["path"], BROWSER, b"")
         page = self.ask("POST", told["path"], BROWSER, b"", client=ELSEWHERE)
         self.assertPage(page, 423)
-        self.assertIn(b"Try again in 5 seconds.", page.body)
+        self.assertIn(b"Somebody has begun to download", page.body)
+        self.assertIn(b"waits up to 15 minutes", page.body)
+        self.assertNotIn(b"5 seconds", page.body)
+        self.assertEqual("5", page.header("Retry-After"))
         self.assertIn(f'href="{told["path"]}"'.encode(), page.body)
 
     def test_gone(self) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import unicodedata
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
@@ -128,7 +129,8 @@ class Pages:
         words: str,
         detail: str,
         *,
-        reason: str | None = None,
+        said: str = "detail",
+        values: Mapping[str, object] | None = None,
         retry_after: int | None = None,
         again: str | None = None,
     ) -> bytes:
@@ -136,18 +138,19 @@ class Pages:
 
         :param words: what the error is called on the wire.
         :param detail: what happened and what to do about it, for what the catalogue has no words for.
-        :param reason: why a drop is gone.
+        :param said: what its words are called in the catalogue, below its status code.
+        :param values: what stands in them.
         :param retry_after: seconds after which it makes sense to ask again.
         :param again: where to ask again.
         """
-        told = next((key for key in (f"problem.{code}.{reason}", f"problem.{code}.detail") if language.has(key)), None)
+        told = next((key for key in (f"problem.{code}.{said}", f"problem.{code}.detail") if language.has(key)), None)
         known = next((key for key in (f"problem.{code}", "problem.500") if language.has(key)), "problem.500")
         heading = words if known == "problem.500" and code < 500 else language.say(f"{known}.heading")
         return self._filled(
             "problem.html",
             language,
             heading=heading,
-            detail=detail if told is None else language.say(told),
+            detail=detail if told is None else language.say(told, **(values or {})),
             foreign=told is None and language.code != "en",
             wait=None if retry_after is None else language.say("problem.wait", span=language.wait(retry_after)),
             again=again,
