@@ -90,9 +90,17 @@ class ClientGone(FiledropError):
 
 
 class BadRequest(FiledropError):
-    """Well-formed HTTP that asks for something that makes no sense."""
+    """Well-formed HTTP that asks for something that makes no sense.
+
+    :ivar about: what of an upload is wrong, for pages that say it in their own words: ``file``, ``password``,
+        ``expires`` or ``downloads``; empty for the rest.
+    """
 
     default = "The request could not be understood."
+
+    def __init__(self, detail: str = "", *, about: str = "") -> None:
+        self.about = about
+        super().__init__(detail)
 
 
 class DigestMismatch(BadRequest):

@@ -302,9 +302,21 @@ class ProblemTests(SynchronousTestCase):
 
     def test_other_details(self):
         """What the catalogue has no words for is said as the error says it, and marked as English."""
-        self.assertIn("A file may have 5 bytes at most.", problem(413, detail="A file may have 5 bytes at most.").text)
-        page = Read(Pages().problem(GERMAN, 413, "Words", "A file."))
+        self.assertIn("Send it as it is.", problem(415, detail="Send it as it is.").text)
+        page = Read(Pages().problem(GERMAN, 415, "Words", "A file."))
         self.assertEqual(["en"], [each["lang"] for each in page.every("p") if "lang" in each])
+
+    def test_remark(self):
+        """What is wrong with a form is said in the reader's words, and in English as programs are told it."""
+        page = Read(Pages().problem(GERMAN, 400, "Words", "A part has no name."))
+        self.assertIn("Gehen Sie zurück", page.text)
+        self.assertIn("A part has no name.", page.text)
+        self.assertEqual(["en"], [each["lang"] for each in page.every("p") if "lang" in each])
+
+    def test_below(self):
+        """Where a proxy has put us below its root, to ask again leads there."""
+        page = Read(Pages(root="/drop").problem(ENGLISH, 429, "Words", "Detail.", again=ACTION))
+        self.assertIn(f"/drop{ACTION}", [link["href"] for link in page.every("a")])
 
     def test_retry(self):
         """It says when to try again, and where, where that makes sense."""

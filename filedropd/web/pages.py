@@ -141,7 +141,7 @@ class Pages:
         :param said: what its words are called in the catalogue, below its status code.
         :param values: what stands in them.
         :param retry_after: seconds after which it makes sense to ask again.
-        :param again: where to ask again.
+        :param again: where to ask again, as it is asked for here.
         """
         told = next((key for key in (f"problem.{code}.{said}", f"problem.{code}.detail") if language.has(key)), None)
         known = next((key for key in (f"problem.{code}", "problem.500") if language.has(key)), "problem.500")
@@ -152,8 +152,10 @@ class Pages:
             heading=heading,
             detail=detail if told is None else language.say(told, **(values or {})),
             foreign=told is None and language.code != "en",
+            # What is wrong with a form that no browser sends is for whoever wrote the program that does.
+            remark=detail if told == "problem.400.detail" else None,
             wait=None if retry_after is None else language.say("problem.wait", span=language.wait(retry_after)),
-            again=again,
+            again=None if again is None else self._root + again,
             code=code,
             words=words,
         )

@@ -27,6 +27,8 @@ FIELDS: Final = {
 }
 #: What asks again makes sense for, once some time has passed.
 _PASSING: Final = frozenset({423, 429, 500, 503, 507})
+#: Where the form is: whatever is wrong with one that was sent, another can be.
+_FORM: Final = "/"
 
 
 class People:
@@ -84,7 +86,7 @@ class People:
             values=values,
             # That of a lock is for programs, which ask again and again: it does not say when the file is free.
             retry_after=None if isinstance(error, errors.Locked) else getattr(error, "retry_after", None),
-            again=again if refused.code in _PASSING else None,
+            again=again if refused.code in _PASSING or again == _FORM else None,
         )
         self.show(request, refused.code, page, vary="Accept, User-Agent, Cookie")
 
@@ -115,9 +117,18 @@ class People:
 
 def _said(error: errors.FiledropError, language: Language, rules: Rules) -> Said:
     """Return what an error is called in the catalogues."""
+    said: Said = "detail", {}
     match error:
         case errors.Gone():
-            return error.reason, {}
+            said = error.reason, {}
         case errors.Locked():
-            return "kept", {"span": language.span(rules.resume_window)}
-    return "detail", {}
+            said = "kept", {"span": language.span(rules.resume_window)}
+        case errors.TooLarge():
+            said = "limit", {"limit": language.size(error.limit)}
+        case errors.BadRequest(about="expires"):
+            said = "expires", {"span": language.span(rules.max_expires)}
+        case errors.BadRequest(about="downloads"):
+            said = "downloads", {"count": rules.max_downloads}
+        case errors.BadRequest(about=about) if about:
+            said = about, {}
+    return said

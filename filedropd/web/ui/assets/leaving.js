@@ -169,6 +169,10 @@ function words(fault) {
   switch (fault.status) {
     case 429:
       return say("faults.too_often", { left: span(fault.wait) });
+    case 400:
+      return say("faults.options");
+    case 413:
+      return say("faults.refused");
     case 507:
       return say("faults.no_room");
     case 503:
