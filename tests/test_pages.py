@@ -352,6 +352,11 @@ class EveryPageTests(SynchronousTestCase):
             self.assertEqual([], [value for value in page.values if "\u202e" in (value or "")])
             self.assertEqual(["invoice\ufffdfdp.exe\ufffd\ufffd"], page.within("bdi"))
 
+    def test_joiners(self):
+        """What a word or an emoji is spelt with is left as it is; the same between other letters has a mark."""
+        self.assertEqual("می\u200cخواهم 👩\u200d🚀", visible("می\u200cخواهم 👩\u200d🚀"))
+        self.assertEqual("in\ufffdvoice", visible("in\u200cvoice"))
+
     def test_basics(self):
         """They say their language, follow the reader's light or dark, are kept out of indexes, and nest well."""
         for page in self.pages("x"):

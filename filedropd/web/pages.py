@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from filedropd.drops import Rules
 from filedropd.model import Drop
+from filedropd.names import stands
 from filedropd.web import assets, kinds
 from filedropd.web.answers import moment
 from filedropd.web.assets import Assets
@@ -185,7 +186,10 @@ class Pages:
 
 def visible(name: str) -> str:
     """Return a file's name with a mark in place of what cannot be seen or would reorder the others."""
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(each) in _UNSEEN else each for each in name)
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(each) in _UNSEEN and not stands(name, place) else each
+        for place, each in enumerate(name)
+    )
 
 
 def duration(seconds: float) -> str:

@@ -102,7 +102,14 @@ export function apart(name) {
   return `\u2068${visible(name)}\u2069`;
 }
 
+/**
+ * What is part of a word: a joiner after a letter that joins, a mark, or an emoji. The server knows more exactly which
+ * belong there, and stores no others.
+ */
+const JOINED = /[\p{Script=Arabic}\p{Script=Syriac}\p{Script=Mongolian}\p{M}\p{Extended_Pictographic}\p{Emoji_Modifier}][\u200c\u200d]/u;
+const UNSEEN = new RegExp(`${JOINED.source}|[\\p{Cc}\\p{Cf}\\p{Cs}\\p{Zl}\\p{Zp}]`, "gu");
+
 /** Return a name with a mark for what cannot be seen or would reorder the rest. @param {string} name @returns {string} */
 export function visible(name) {
-  return name.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, "\ufffd");
+  return name.replace(UNSEEN, (found) => (JOINED.test(found) ? found : "\ufffd"));
 }
