@@ -88,7 +88,15 @@ class Pages:
         )
 
     def download(
-        self, language: Language, drop: Drop, action: str, *, link: str, window: float, wrong_password: bool = False
+        self,
+        language: Language,
+        drop: Drop,
+        action: str,
+        *,
+        link: str,
+        window: float,
+        wrong_password: bool = False,
+        begun: bool = False,
     ) -> bytes:
         """Return the page with the button that claims a drop. To show it claims nothing.
 
@@ -96,8 +104,9 @@ class Pages:
         :param link: the whole link, for those who fetch it otherwise.
         :param window: seconds for which a broken download waits for its recipient.
         :param wrong_password: one was given, and it was not the drop's.
+        :param begun: who asks has pressed the button before, and has not got all of it yet.
         """
-        secret = drop.password is not None
+        secret = drop.password is not None and not begun
         until = language.moment(drop.expires_at)
         size = language.size(drop.size)
         first = "again" if drop.delivered else "first"
@@ -113,14 +122,17 @@ class Pages:
             type=drop.content_type,
             moment=moment(drop.expires_at),
             until=until,
-            left=language.say(f"download.left_{first}", count=max(drop.downloads - drop.delivered, 1)),
+            left=language.say(
+                "download.begun" if begun else f"download.left_{first}", count=max(drop.downloads - drop.delivered, 1)
+            ),
+            begun=begun,
             summary=language.say("download.summary", size=size, moment=until),
             action=action,
             secret=secret,
             wrong=wrong_password,
             window=language.span(window),
             # With a name and no password curl asks for it: it stays out of the shell's history.
-            command=f"curl -OJ {'-u me ' if secret else ''}{shlex.quote(link)}",
+            command=f"curl -OJ {'-u me ' if drop.password is not None else ''}{shlex.quote(link)}",
         )
 
     def problem(

@@ -24,6 +24,8 @@ let asking = 0;
 let pressed = 0;
 /** What the page shows, "" before anything is known. */
 let stage = "";
+/** Whether the page was opened again by whoever had pressed the button; it is asked at once what became of that. */
+let reopened = false;
 /** What was heard last of the claim. */
 let latest = null;
 
@@ -31,6 +33,7 @@ form.addEventListener("submit", () => {
   // The form goes its own way. Its answer is a download, and this page stays; or another page, and this one is over.
   asking += 1;
   pressed = performance.now();
+  reopened = false;
   put("preparing", "live", say("fetching.preparing"), "", { part: 0 });
   setTimeout(ask, FIRST, asking, 0, 0);
 });
@@ -99,6 +102,10 @@ function show(claim) {
     offerAgain();
     return put("broken", "bad", say("fetching.broken"), words, { offers: true });
   }
+  if (claim.state === "lapsed" && reopened) {
+    offer();
+    return true;
+  }
   if (claim.state === "lapsed") {
     return put("over", "bad", say("fetching.over"), say("fetching.over_note"), { end: true });
   }
@@ -149,6 +156,12 @@ addEventListener("pageshow", ({ persisted }) => {
     offer();
   }
 });
+
+if (form.dataset.begun !== undefined) {
+  reopened = true;
+  pressed = -Infinity; // none of what the claim may have come to is too early
+  ask(asking, 0, 0);
+}
 
 onNewDay(() => stage === "have" && show(latest));
 
