@@ -278,6 +278,12 @@ class LinkTests(SenderCase):
 class DraggingTests(SenderCase):
     """While a file is held over the page."""
 
+    def test_said(self):
+        """That files can be dropped is said where there is something to drop them with, and not on a phone."""
+        for options, shown in (({}, True), ({"is_mobile": True, "has_touch": True}, False)):
+            text = self.sender(**options).page.get_by_text(said("upload.or_drop"))
+            expect(text).to_be_visible(visible=shown)
+
     def test_drag_over(self):
         """The page shows that it takes what is dropped anywhere."""
         sender = self.sender()
