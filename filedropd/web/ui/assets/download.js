@@ -1,7 +1,8 @@
 /** The page of a link: what becomes of the download that its button began. */
 
+import { date, onNewDay, time, when } from "./moments.js";
 import { tell, title } from "./voice.js";
-import { apart, date, onNewDay, percent, say, time, when } from "./words.js";
+import { apart, percent, say } from "./words.js";
 
 /** Milliseconds between two questions: at first, and when it takes long. */
 const FIRST = 700;

@@ -16,11 +16,7 @@ const KEY = "filedrop.drops";
  * @property {?Object} [last] its status, once that is final
  */
 
-/**
- * Where a file stands in the list, from when it was given to the page: beside it are those that came with it, in their
- * order, and above them those that came later.
- * @typedef {{batch: number, number: number}} Place
- */
+/** Where a file stands: among those that came with it, below those that came later. @typedef {{batch: number, number: number}} Place */
 
 /** What there is where a browser keeps nothing, as some do in private windows. @type {?Drop[]} */
 let unkept = null;
@@ -30,7 +26,7 @@ export function lasting() {
   return unkept === null;
 }
 
-/** Tell which of two places is above the other, as a sort asks. @param {Place} [one] @param {Place} [other] @returns {number} */
+/** Compare two places, for a sort. @param {Place} [one] @param {Place} [other] @returns {number} */
 export function above(one, other) {
   return (other?.batch ?? 0) - (one?.batch ?? 0) || (one?.number ?? 0) - (other?.number ?? 0);
 }

@@ -83,11 +83,7 @@ function unnamed(file) {
   return /^image\.\w+$/.test(file.name);
 }
 
-/**
- * Tell whether it is the text that was copied. Office puts a picture of it beside it; where it is a picture that was
- * copied the text is its address, or none, and the page that it comes from has no words.
- * @param {string} text @param {string} page
- */
+/** Tell a text that Office copies with a picture of it from a picture with its address, of a page without words. */
 function worded(text, page) {
   return text.trim() !== "" && (page === "" || page.replace(/<[^>]*>/g, "").trim() !== "");
 }

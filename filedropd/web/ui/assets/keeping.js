@@ -2,17 +2,23 @@
 
 import { Card } from "./card.js";
 import * as drops from "./drops.js";
+import { date, onNewDay, time } from "./moments.js";
 import { taken_back } from "./sending.js";
 import { follow } from "./status.js";
 import { events, told } from "./story.js";
 import { call, tell, warn } from "./voice.js";
-import { apart, date, say, size, time } from "./words.js";
+import { apart, say, size } from "./words.js";
 
 /** Milliseconds for which a button says what it did. */
 const NOTICE = 2500;
 
 /** Events that are kept of a drop that is over. */
 const MOST_EVENTS = 30;
+
+/** @type {Set<Keeping>} all that are on the page */
+const shown = new Set();
+
+onNewDay(() => shown.forEach((keeping) => keeping.retell()));
 
 /** One drop in the list. */
 export class Keeping {
@@ -36,6 +42,7 @@ export class Keeping {
     this.forgotten = forgotten;
     this.address = `${api}/${drop.id}`;
     this.over = false;
+    shown.add(this);
     card.facts(...[
       size(drop.size),
       say("terms.downloads", { count: drop.downloads }),
@@ -64,6 +71,7 @@ export class Keeping {
 
   /** Do nothing more for it on this page. */
   stop() {
+    shown.delete(this);
     this.#control.abort();
   }
 
@@ -207,7 +215,7 @@ export class Keeping {
     this.#offer(false);
     this.card.part("forget").focus();
     // What became of it, the server says: it may have been delivered meanwhile.
-    this.stop();
+    this.#control.abort();
     this.#control = new AbortController();
     this.#follow();
   }

@@ -1,6 +1,7 @@
 /** A drop's status, told in words. It changes nothing and looks at nothing else. */
 
-import { percent, say, time, when } from "./words.js";
+import { time, when } from "./moments.js";
+import { percent, say } from "./words.js";
 
 /**
  * @typedef {Object} Story

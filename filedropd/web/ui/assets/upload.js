@@ -5,7 +5,7 @@ import { gather } from "./gather.js";
 import { Leaving, pending } from "./leaving.js";
 import { chosen, watch } from "./options.js";
 import { tell, warn } from "./voice.js";
-import { onNewDay, say } from "./words.js";
+import { say } from "./words.js";
 
 const form = document.getElementById("leave");
 const picker = document.getElementById("file");
@@ -177,7 +177,6 @@ clear.addEventListener("click", () => {
 });
 document.addEventListener("drop-over", show);
 drops.onChange(read);
-onNewDay(() => kept.forEach((keeping) => keeping.retell()));
 watch();
 gather(picker, document.getElementById("veil"), take);
 read();
