@@ -36,8 +36,9 @@ def safe_name(name: str, most: int = MAX_NAME) -> str:
     """Return ``name`` made safe to save under, on any system: one segment of a path, visible, not hidden.
 
     Directories before it are dropped; control, bidi and zero-width characters too, but for joiners in
-    their place; characters that Windows refuses become ``_``; device names are given a ``_``; the whole is cut to ``most`` bytes of
-    UTF-8 between characters, its extension kept.  What has nothing left is called ``file``.
+    their place; characters that Windows refuses become ``_``; device names are given a ``_``; the whole
+    is cut to ``most`` bytes of UTF-8 between characters, its extension kept.  What has nothing left is
+    called ``file``.
     To make a safe name safe changes nothing.
     """
     # Normal form comes second: what is dropped may have kept two characters from being one.
