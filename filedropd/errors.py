@@ -90,9 +90,17 @@ class ClientGone(FiledropError):
 
 
 class BadRequest(FiledropError):
-    """Well-formed HTTP that asks for something that makes no sense."""
+    """Well-formed HTTP that asks for something that makes no sense.
+
+    :ivar about: what of an upload is wrong, for pages that say it in their own words: ``file``, ``password``,
+        ``expires`` or ``downloads``; empty for the rest.
+    """
 
     default = "The request could not be understood."
+
+    def __init__(self, detail: str = "", *, about: str = "") -> None:
+        self.about = about
+        super().__init__(detail)
 
 
 class DigestMismatch(BadRequest):
@@ -201,14 +209,17 @@ class OwnerRequired(Unauthorized):
 
 
 class Locked(FiledropError):
-    """Somebody else is downloading the only free copy.
+    """Others have begun to download the copies that are left; whether bytes are on their way now is not said.
 
     :ivar retry_after: seconds after which it makes sense to ask again.
     """
 
     def __init__(self, retry_after: int) -> None:
         self.retry_after = retry_after
-        super().__init__("This file is being downloaded. If that breaks off it can be had again: try later.")
+        super().__init__(
+            "Somebody has begun to download this file. If that breaks off and is not taken up again, "
+            "it can be had again: try later."
+        )
 
 
 class TooManyRequests(FiledropError):

@@ -54,7 +54,7 @@ def normalised(text: str) -> bytes:
     :raises BadRequest: it is empty, longer than 1,024 bytes, or no Unicode text.
     """
     if not text:
-        raise BadRequest("The password is empty. Give one, or leave it out.")
+        raise BadRequest("The password is empty. Give one, or leave it out.", about="password")
     # Form C may be shorter than what was typed, but not by half: anything longer need not be looked at.
     if len(text) <= 2 * LIMIT:
         spaced = "".join(" " if unicodedata.category(character) == "Zs" else character for character in text)
@@ -62,10 +62,10 @@ def normalised(text: str) -> bytes:
             password = unicodedata.normalize("NFC", spaced).encode("utf-8")
         except UnicodeEncodeError:
             # Not `from` it: that error shows the text.
-            raise BadRequest("The password is not valid Unicode text (UTF-8).") from None
+            raise BadRequest("The password is not valid Unicode text (UTF-8).", about="password") from None
         if len(password) <= LIMIT:
             return password
-    raise BadRequest(f"The password is too long: {LIMIT} bytes of UTF-8 at most.")
+    raise BadRequest(f"The password is too long: {LIMIT} bytes of UTF-8 at most.", about="password")
 
 
 def candidate(text: str | None) -> bytes | None:

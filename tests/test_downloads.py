@@ -163,9 +163,25 @@ class ButtonTests(DownloadsTestCase):
         name, *attributes = (pressed.header("Set-Cookie") or "").split("; ")
         self.assertEqual(f"filedrop-claim={token}", name)
         self.assertEqual({"HttpOnly", f"Path={told['path']}", "SameSite=Lax"}, set(attributes))
-        got = self.ask("GET", told["path"], BROWSER | {"Cookie": f"a=b; {name}"}, client=ELSEWHERE)
+        got = self.ask("GET", told["path"], {"Cookie": f"a=b; {name}"}, client=ELSEWHERE)
         self.assertEqual((200, b"content"), (got.status, got.body))
         self.assertEqual(pressed.header("Set-Cookie"), got.header("Set-Cookie"))
+
+    async def test_opened_again(self) -> None:
+        """Who opens the link again, with the cookie alone, is shown the page, which asks for no password; nothing is sent."""
+        self.use_passwords()
+        answer = await self.ask_slowly("PUT", FILE, {"Filedrop-Password": "s3cret"}, b"content")
+        told = answer.json() | {"path": f"{FILE}/{answer.json()['id']}"}
+        pressed = await self.ask_slowly("POST", told["path"], BROWSER | URLENCODED, b"password=s3cret")
+        cookie = {"Cookie": (pressed.header("Set-Cookie") or "").partition(";")[0]}
+        page = self.ask("GET", told["path"], BROWSER | cookie)
+        self.assertPage(page)
+        self.assertIn(b"data-begun", page.body)
+        self.assertNotIn(b'type="password"', page.body)
+        self.assertEqual(["claimed"], [event["event"] for event in self.events(told)])
+        got = self.ask("GET", place(pressed), BROWSER | cookie)
+        self.assertEqual((200, b"content"), (got.status, got.body))
+        self.assertPage(self.ask("GET", told["path"], BROWSER | cookie), 410)
 
     def test_nobody_else(self) -> None:
         """Once it is pressed others are told to come back; if nothing is fetched, for five seconds."""

@@ -177,9 +177,16 @@ class UploadedTests(SynchronousTestCase):
         """It has the link, to copy and as a QR code, and the owner's token as text alone."""
         page = uploaded()
         self.assertIn(LINK, [field.get("value") for field in page.every("input")])
-        self.assertEqual(["ab" * 16], page.within("code"))
+        self.assertEqual("ab" * 16, page.within("code")[0])
         self.assertFalse(any("ab" * 16 in (value or "") for value in page.values))
         self.assertEqual(1, sum(each.get("class") == "code" for each in page.every("svg")))
+
+    def test_owner(self):
+        """It says what the owner's token is for, in commands that can be copied."""
+        shown = f"curl -H 'Authorization: Bearer {'ab' * 16}' {LINK}/status"
+        self.assertEqual(
+            [shown, f"curl -X DELETE -H 'Authorization: Bearer {'ab' * 16}' {LINK}"], uploaded().within("code")[1:]
+        )
 
     def test_downloads(self):
         """It says how often the link works."""
@@ -272,7 +279,7 @@ class ProblemTests(SynchronousTestCase):
 
     def test_words(self):
         """It says what happened, and what to do about it."""
-        page = problem(410, "Gone", reason="revoked")
+        page = problem(410, "Gone", said="revoked")
         self.assertEqual(["This file is gone"], page.within("h1"))
         self.assertEqual(["This file is gone"], page.within("title"))
         self.assertIn("Its sender has taken it back.", page.within("p"))
@@ -290,21 +297,33 @@ class ProblemTests(SynchronousTestCase):
 
     def test_reasons(self):
         """Why a file is gone is told for each reason that there is."""
-        told = {reason.value: problem(410, reason=reason.value).within("p")[0] for reason in Reason}
+        told = {reason.value: problem(410, said=reason.value).within("p")[0] for reason in Reason}
         self.assertEqual(len(Reason), len(set(told.values())))
 
     def test_other_details(self):
         """What the catalogue has no words for is said as the error says it, and marked as English."""
-        self.assertIn("A file may have 5 bytes at most.", problem(413, detail="A file may have 5 bytes at most.").text)
-        page = Read(Pages().problem(GERMAN, 413, "Words", "A file."))
+        self.assertIn("Send it as it is.", problem(415, detail="Send it as it is.").text)
+        page = Read(Pages().problem(GERMAN, 415, "Words", "A file."))
         self.assertEqual(["en"], [each["lang"] for each in page.every("p") if "lang" in each])
+
+    def test_remark(self):
+        """What is wrong with a form is said in the reader's words, and in English as programs are told it."""
+        page = Read(Pages().problem(GERMAN, 400, "Words", "A part has no name."))
+        self.assertIn("Gehen Sie zurück", page.text)
+        self.assertIn("A part has no name.", page.text)
+        self.assertEqual(["en"], [each["lang"] for each in page.every("p") if "lang" in each])
+
+    def test_below(self):
+        """Where a proxy has put us below its root, to ask again leads there."""
+        page = Read(Pages(root="/drop").problem(ENGLISH, 429, "Words", "Detail.", again=ACTION))
+        self.assertIn(f"/drop{ACTION}", [link["href"] for link in page.every("a")])
 
     def test_retry(self):
         """It says when to try again, and where, where that makes sense."""
-        page = problem(423, retry_after=121, again=ACTION)
+        page = problem(429, retry_after=121, again=ACTION)
         self.assertIn("Try again in 3 minutes.", page.text)
         self.assertIn(ACTION, [link["href"] for link in page.every("a")])
-        self.assertNotIn("Try again in", problem(423).text)
+        self.assertNotIn("Try again in", problem(429).text)
 
 
 class EveryPageTests(SynchronousTestCase):
@@ -332,6 +351,11 @@ class EveryPageTests(SynchronousTestCase):
         for page in (download(name=name), uploaded(name=name)):
             self.assertEqual([], [value for value in page.values if "\u202e" in (value or "")])
             self.assertEqual(["invoice\ufffdfdp.exe\ufffd\ufffd"], page.within("bdi"))
+
+    def test_joiners(self):
+        """What a word or an emoji is spelt with is left as it is; the same between other letters has a mark."""
+        self.assertEqual("می\u200cخواهم 👩\u200d🚀", visible("می\u200cخواهم 👩\u200d🚀"))
+        self.assertEqual("in\ufffdvoice", visible("in\u200cvoice"))
 
     def test_basics(self):
         """They say their language, follow the reader's light or dark, are kept out of indexes, and nest well."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from filedropd.web.pages import POLICY
-from tests.api import ELSEWHERE, FILE, file_part
+from tests.api import ELSEWHERE, FILE, file_part, part
 from tests.test_downloads import BROWSER, DownloadsTestCase, bearer, place
 
 GERMAN = {"Accept-Language": "de-AT,de;q=0.9,en;q=0.5"}
@@ -73,13 +73,32 @@ class ProblemTests(DownloadsTestCase):
         self.assertPage(answer, 400)
         self.assertPage(self.send_form(method="POST", target="/", headers=BROWSER), 400)
 
+    def test_said(self) -> None:
+        """What is wrong with a form, and how large a file may be, is said in the reader's language."""
+        for parts, code, words in (
+            ([part("downloads", "x"), file_part()], 400, "Anzahl von Downloads von 1 bis 1000"),
+            ([part("expires", "99d"), file_part()], 400, "höchstens 30 Tage"),
+            ([part("password", "x" * 1100), file_part()], 400, "Dieses Passwort geht nicht"),
+            ([], 400, "Es muss eine Datei dabei sein"),
+            ([file_part(b"x" * 2**21)], 413, "höchstens 976,6 KiB"),
+        ):
+            page = self.send_form(*parts, method="POST", target="/", headers=BROWSER | GERMAN)
+            self.assertPage(page, code)
+            self.assertIn(words, page.body.decode())
+            self.assertNotIn(b'lang="en"', page.body)
+            self.assertIn(b'<a class="button main" href="/">', page.body)
+            self.assertNotIn(b"Selbst eine Datei hinterlegen", page.body)
+
     def test_locked(self) -> None:
-        """Where somebody else downloads, it says when to ask again, and leads there."""
+        """Where somebody else has begun, it says for how long that can be, and leads there; programs may ask sooner."""
         told = self.leave()
         self.ask("POST", told["path"], BROWSER, b"")
         page = self.ask("POST", told["path"], BROWSER, b"", client=ELSEWHERE)
         self.assertPage(page, 423)
-        self.assertIn(b"Try again in 5 seconds.", page.body)
+        self.assertIn(b"Somebody has begun to download", page.body)
+        self.assertIn(b"waits up to 15 minutes", page.body)
+        self.assertNotIn(b"5 seconds", page.body)
+        self.assertEqual("5", page.header("Retry-After"))
         self.assertIn(f'href="{told["path"]}"'.encode(), page.body)
 
     def test_gone(self) -> None:

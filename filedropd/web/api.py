@@ -63,7 +63,7 @@ class API:
         self._forwarding = forwarding
         self._links = Links(prefix, public_url, forwarding)
         loaded = assets.shipped()
-        self._people = People(Pages(root=self._links.root, api=self._links.folder, loaded=loaded))
+        self._people = People(Pages(root=self._links.root, api=self._links.folder, loaded=loaded), drops.rules)
         downloads = Downloads(drops, self._links, self._people, forwarding)
         statuses = Statuses(drops, self._links)
         description = (files("filedropd.web") / "openapi.json").read_text("utf-8")
@@ -171,7 +171,7 @@ class API:
 
     async def upload_page(self, request: Request) -> None:
         """``GET /``: the form."""
-        self._people.show_upload(request, self._drops.rules)
+        self._people.show_upload(request)
 
     async def description(self, request: Request) -> None:
         """``GET {api}/openapi.json``: the API, described for programs."""

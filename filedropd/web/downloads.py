@@ -64,9 +64,15 @@ class Downloads:
 
     async def _download(self, request: Request, id: str) -> None:  # noqa: A002 - the route's own word
         recipient = self._recipient(request, self._links.token(request, id))
-        if recipients.wants_page(request) and not await self._drops.claimed(recipient):
-            await self._page(request, recipient)
-            return
+        if recipients.wants_page(request):
+            claimed = await self._drops.claimed(recipient)
+            if not claimed:
+                await self._page(request, recipient)
+                return
+            if recipients.returns(request):
+                visit = await self._drops.look(recipient, None)
+                self._show_page(request, visit.drop, recipient.link, begun=visit.claimed)
+                return
         if recipient.token is None and _asks_for_all(request) and await self._deliver_whole(request, recipient):
             return
         visit = await self._drops.look(
@@ -114,7 +120,9 @@ class Downloads:
             await self._drops.touched(drop, Touch.OPENED if who is None else Touch.PREVIEWED, who)
         self._show_page(request, drop, recipient.link)
 
-    def _show_page(self, request: Request, drop: Drop, link: Token, *, wrong_password: bool = False) -> None:
+    def _show_page(
+        self, request: Request, drop: Drop, link: Token, *, wrong_password: bool = False, begun: bool = False
+    ) -> None:
         page = self._people.pages.download(
             self._people.language(request),
             drop,
@@ -122,6 +130,7 @@ class Downloads:
             link=self._links.url(request, link),
             window=self._drops.rules.resume_window,
             wrong_password=wrong_password,
+            begun=begun,
         )
         if wrong_password:
             request.setHeader("WWW-Authenticate", _ON_THE_PAGE)

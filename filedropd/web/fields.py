@@ -60,16 +60,16 @@ def _expires(text: str, rules: Rules) -> float:
     try:
         seconds = parse_duration(text.strip())
     except ValueError as error:
-        raise BadRequest(f"expires {error}.") from error
+        raise BadRequest(f"expires {error}.", about="expires") from error
     if not 0 < seconds <= rules.max_expires:
-        raise BadRequest(f"expires must be more than 0 and at most {rules.max_expires:.0f} seconds.")
+        raise BadRequest(f"expires must be more than 0 and at most {rules.max_expires:.0f} seconds.", about="expires")
     return seconds
 
 
 def _downloads(text: str, rules: Rules) -> int:
     text = text.strip()
     if not _COUNT.fullmatch(text) or not 1 <= int(text) <= rules.max_downloads:
-        raise BadRequest(f"downloads must be a number from 1 to {rules.max_downloads}.")
+        raise BadRequest(f"downloads must be a number from 1 to {rules.max_downloads}.", about="downloads")
     return int(text)
 
 

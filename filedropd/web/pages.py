@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import unicodedata
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from markupsafe import Markup
 
 from filedropd.drops import Rules
 from filedropd.model import Drop
+from filedropd.names import stands
 from filedropd.web import assets, kinds
 from filedropd.web.answers import moment
 from filedropd.web.assets import Assets
@@ -37,8 +39,8 @@ REFERRER_POLICY: Final = "same-origin"
 SPANS: Final = (3_600, 86_400, 3 * 86_400, 7 * 86_400, 30 * 86_400)
 
 #: The parts of the catalogue that scripts speak from.
-_UPLOAD_WORDS: Final = ("units", "terms", "drops", "faults", "status", "events")
-_DOWNLOAD_WORDS: Final = ("units", "fetching")
+_UPLOAD_WORDS: Final = ("units", "when", "terms", "drops", "faults", "status", "events")
+_DOWNLOAD_WORDS: Final = ("units", "when", "fetching")
 
 _TIMES: Final = ((86400, "d"), (3600, "h"), (60, "m"))
 
@@ -81,10 +83,20 @@ class Pages:
             size=language.size(drop.size),
             until=language.moment(drop.expires_at),
             code=Markup(code),  # noqa: S704 - our own, and of a link that is of our own making
+            status=_as_owner(told, "/status"),
+            revoke=_as_owner(told, "", "-X", "DELETE"),
         )
 
     def download(
-        self, language: Language, drop: Drop, action: str, *, link: str, window: float, wrong_password: bool = False
+        self,
+        language: Language,
+        drop: Drop,
+        action: str,
+        *,
+        link: str,
+        window: float,
+        wrong_password: bool = False,
+        begun: bool = False,
     ) -> bytes:
         """Return the page with the button that claims a drop. To show it claims nothing.
 
@@ -92,8 +104,9 @@ class Pages:
         :param link: the whole link, for those who fetch it otherwise.
         :param window: seconds for which a broken download waits for its recipient.
         :param wrong_password: one was given, and it was not the drop's.
+        :param begun: who asks has pressed the button before, and has not got all of it yet.
         """
-        secret = drop.password is not None
+        secret = drop.password is not None and not begun
         until = language.moment(drop.expires_at)
         size = language.size(drop.size)
         first = "again" if drop.delivered else "first"
@@ -109,14 +122,17 @@ class Pages:
             type=drop.content_type,
             moment=moment(drop.expires_at),
             until=until,
-            left=language.say(f"download.left_{first}", count=max(drop.downloads - drop.delivered, 1)),
+            left=language.say(
+                "download.begun" if begun else f"download.left_{first}", count=max(drop.downloads - drop.delivered, 1)
+            ),
+            begun=begun,
             summary=language.say("download.summary", size=size, moment=until),
             action=action,
             secret=secret,
             wrong=wrong_password,
             window=language.span(window),
             # With a name and no password curl asks for it: it stays out of the shell's history.
-            command=f"curl -OJ {'-u me ' if secret else ''}{shlex.quote(link)}",
+            command=f"curl -OJ {'-u me ' if drop.password is not None else ''}{shlex.quote(link)}",
         )
 
     def problem(
@@ -126,7 +142,8 @@ class Pages:
         words: str,
         detail: str,
         *,
-        reason: str | None = None,
+        said: str = "detail",
+        values: Mapping[str, object] | None = None,
         retry_after: int | None = None,
         again: str | None = None,
     ) -> bytes:
@@ -134,21 +151,24 @@ class Pages:
 
         :param words: what the error is called on the wire.
         :param detail: what happened and what to do about it, for what the catalogue has no words for.
-        :param reason: why a drop is gone.
+        :param said: what its words are called in the catalogue, below its status code.
+        :param values: what stands in them.
         :param retry_after: seconds after which it makes sense to ask again.
-        :param again: where to ask again.
+        :param again: where to ask again, as it is asked for here.
         """
-        told = next((key for key in (f"problem.{code}.{reason}", f"problem.{code}.detail") if language.has(key)), None)
+        told = next((key for key in (f"problem.{code}.{said}", f"problem.{code}.detail") if language.has(key)), None)
         known = next((key for key in (f"problem.{code}", "problem.500") if language.has(key)), "problem.500")
         heading = words if known == "problem.500" and code < 500 else language.say(f"{known}.heading")
         return self._filled(
             "problem.html",
             language,
             heading=heading,
-            detail=detail if told is None else language.say(told),
+            detail=detail if told is None else language.say(told, **(values or {})),
             foreign=told is None and language.code != "en",
+            # What is wrong with a form that no browser sends is for whoever wrote the program that does.
+            remark=detail if told == "problem.400.detail" else None,
             wait=None if retry_after is None else language.say("problem.wait", span=language.wait(retry_after)),
-            again=again,
+            again=None if again is None else self._root + again,
             code=code,
             words=words,
         )
@@ -178,7 +198,10 @@ class Pages:
 
 def visible(name: str) -> str:
     """Return a file's name with a mark in place of what cannot be seen or would reorder the others."""
-    return "".join("\N{REPLACEMENT CHARACTER}" if unicodedata.category(each) in _UNSEEN else each for each in name)
+    return "".join(
+        "\N{REPLACEMENT CHARACTER}" if unicodedata.category(each) in _UNSEEN and not stands(name, place) else each
+        for place, each in enumerate(name)
+    )
 
 
 def duration(seconds: float) -> str:
@@ -187,6 +210,11 @@ def duration(seconds: float) -> str:
         if seconds >= unit and seconds % unit == 0:
             return f"{seconds // unit:.0f}{name}"
     return f"{seconds:.0f}s"
+
+
+def _as_owner(told: dict[str, Any], below: str, *options: str) -> str:
+    """Return a command that asks for what is ``below`` a link with its owner's token."""
+    return shlex.join(["curl", *options, "-H", f"Authorization: Bearer {told['owner_token']}", f"{told['url']}{below}"])
 
 
 def _spans(rules: Rules) -> list[float]:

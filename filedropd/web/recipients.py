@@ -41,16 +41,32 @@ def claim_token(request: Request) -> Token | None:
     return next((token for text in _shown(request) if (token := Token.parse(text)) is not None), None)
 
 
-def _shown(request: Request) -> Iterator[str]:
+def _stated(request: Request) -> Iterator[str]:
     yield request.header(FIELD) or ""
     for value in request.args.get(PARAMETER, []):
         yield value.decode("latin-1")
+
+
+def _shown(request: Request) -> Iterator[str]:
+    yield from _stated(request)
     for line in request.requestHeaders.getRawHeaders(b"Cookie", []):
         # Other cookies are others' business, whatever they look like.
         for pair in line.decode("latin-1").split(";"):
             name, _, text = pair.partition("=")
             if name.strip(" \t") == COOKIE:
                 yield text.strip(" \t").removeprefix('"').removesuffix('"')
+
+
+def returns(request: Request) -> bool:
+    """Tell whether a person looks at a link again whose button was pressed in the same browser.
+
+    A browser shows the cookie whatever it is about.  What it downloads, and goes on with, it asks for by the address to
+    which the button led, or for a range of it: where the cookie alone shows the token it is the link that is opened,
+    and nothing to be looked at would leave its tab blank.
+    """
+    if request.header("Range") is not None:
+        return False
+    return all(Token.parse(text) is None for text in _stated(request))
 
 
 def cookie(token: Token, path: str, *, secure: bool) -> str:

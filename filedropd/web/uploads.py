@@ -57,7 +57,7 @@ async def receive(
     said = digests.asked(request)
     _check_declared(request, drops.rules.max_file_size, form=form)
     if not form and (form_only or _is_urlencoded(content_type)):
-        raise BadRequest(_NO_FILE)
+        raise BadRequest(_NO_FILE, about="file")
     await drops.admit(client)
     # Who waits to be asked for the body is told first whether there is room.
     expected = None if request.head.expects_continue else request.body.length
@@ -141,15 +141,15 @@ async def _read(request: Request, body: AsyncIterator[bytes], upload: Upload) ->
                     raise BadRequest(f"{part.name} must be given once, in UTF-8.")
                 options[part.name] = part.value
     if file is None:
-        raise BadRequest(_NO_FILE)
+        raise BadRequest(_NO_FILE, about="file")
     return _Received(file.filename, file.content_type, options)
 
 
 def _only(before: FilePart | None, part: FilePart) -> FilePart:
     if before is not None:
-        raise BadRequest("There are two files. Send one, and the other with a form of its own.")
+        raise BadRequest("There are two files. Send one, and the other with a form of its own.", about="file")
     if part.name != FILE_FIELD:
-        raise BadRequest(f"The file must be in the part named {FILE_FIELD!r}.")
+        raise BadRequest(f"The file must be in the part named {FILE_FIELD!r}.", about="file")
     return part
 
 

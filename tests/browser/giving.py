@@ -33,12 +33,12 @@ _DROP: Final = """
     }
 """
 _COPY_IMAGE: Final = """
-    async () => {
+    async (others) => {
         const canvas = new OffscreenCanvas(32, 32);
         const context = canvas.getContext("2d");
         context.fillRect(8, 8, 16, 16);
         const blob = await canvas.convertToBlob({type: "image/png"});
-        await navigator.clipboard.write([new ClipboardItem({"image/png": blob})]);
+        await navigator.clipboard.write([new ClipboardItem({"image/png": blob, ...others})]);
     }
 """
 
@@ -63,7 +63,10 @@ def paste_text(page: Page, text: str) -> None:
     page.keyboard.press("Control+V")
 
 
-def paste_image(page: Page) -> None:
-    """Copy a picture, and paste it into the page."""
-    page.evaluate(_COPY_IMAGE)
+def paste_image(page: Page, **others: str) -> None:
+    """Copy a picture, and paste it into the page.
+
+    :param others: what else is copied with it, as ``plain`` or ``html`` text.
+    """
+    page.evaluate(_COPY_IMAGE, {f"text/{kind}": text for kind, text in others.items()})
     page.keyboard.press("Control+V")

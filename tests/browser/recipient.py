@@ -23,6 +23,11 @@ class Recipient:
         self.link = link
         self.page.goto(link)
 
+    def in_another_tab(self) -> Recipient:
+        """Open the link again, in another tab of the same browser."""
+        self.visitor.another_page()
+        return Recipient(self.visitor, self.link)
+
     @property
     def reads(self) -> str:
         """What the page says."""

@@ -58,6 +58,11 @@ class Sender:
         """Wait until the page says something."""
         self.page.get_by_text(text).first.wait_for()
 
+    @property
+    def names(self) -> list[str]:
+        """The names of the files on the list, from the top."""
+        return self.page.get_by_role("listitem").get_by_role("heading").all_inner_texts()
+
     def left(self, name: str) -> Left:
         """Return what the page says of a file."""
         return Left(self.page.get_by_role("listitem").filter(has_text=name))

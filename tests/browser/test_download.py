@@ -75,15 +75,15 @@ class DownloadTests(BrowserCase):
         recipient.sees("no such file")
 
     def test_busy(self):
-        """Whoever comes while somebody else is being handed the last copy is told so, and when to try again."""
+        """Whoever comes while somebody else is being handed the last copy is told so, and for how long that may be."""
         sent = os.urandom(8 * MIB)
         link, road = left(self.daemon, sent)["url"], self.road()
         first, second = self.recipient(road.url(urlsplit(link).path)), self.recipient(link, user_agent=ANOTHER_AGENT)
         road.hold(Way.DOWN, MIB)
         download = first.begins()
         second.button.click()
-        second.sees("downloading this file")
-        self.assertRegex(second.reads, r"again in \d+ (second|minute)")
+        second.sees("begun to download this file")
+        self.assertRegex(second.reads, r"waits up to \d+ minutes")
         road.release(Way.DOWN)
         self.assertEqual(content(download), sent)
 

@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import datetime, timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.case import BrowserCase
 from tests.browser.recipient import Recipient, content
 from tests.browser.road import Road, Way
 from tests.browser.visitor import ANOTHER_AGENT
+from tests.daemon import eventually
 from tests.test_daemon import left, request
 
 MIB: Final = 2**20
+
+
+#: Where a page asks what became of its download.
+_CLAIM: Final = re.compile(r"/claim$")
+
+
+def _an_hour_ago(route: Route) -> None:
+    """Answer what the daemon does, as if the claim had ended an hour before."""
+    response = route.fetch()
+    claim = response.json()
+    ended = datetime.fromisoformat(claim["ended_at"]) - timedelta(hours=1)
+    route.fulfill(response=response, json=claim | {"ended_at": ended.isoformat()})
+
+
+def _lapsed(route: Route) -> None:
+    """Answer what the daemon does, as if nobody had gone on with the claim in time."""
+    response = route.fetch()
+    route.fulfill(response=response, json=response.json() | {"state": "lapsed", "transfers": 0})
 
 
 class FetchingTests(BrowserCase):
@@ -33,6 +53,73 @@ class FetchingTests(BrowserCase):
         recipient.sees("You have it")
         self.assertIn("deleted", recipient.reads)
         self.assertEqual(request("GET", told["url"]).status_code, 410)
+
+    def test_tomorrow(self):
+        """When midnight has passed the page says on which day it arrived."""
+        visitor = self.visitor()
+        visitor.page.clock.install()
+        recipient = Recipient(visitor, left(self.daemon, b"content")["url"])
+        self.assertEqual(recipient.fetches(), b"content")
+        recipient.sees("You have it")
+        self.assertRegex(recipient.reads, r"arrived whole at \d\d:\d\d\.")
+        visitor.page.clock.fast_forward("24:00:00")
+        recipient.page.get_by_text(re.compile(r"arrived whole on \d+ \w+ \d{4} at \d\d:\d\d\.")).first.wait_for()
+
+    def test_earlier(self):
+        """What somebody had an hour ago is not taken for what the button has begun just now."""
+        recipient, told = self.has_had_one()
+        recipient.page.route(told["url"], lambda route: route.fulfill(status=204))  # it takes its time
+        with recipient.page.expect_response(_CLAIM):
+            recipient.button.click()
+        with recipient.page.expect_response(_CLAIM):  # when it asks again it has read the first answer
+            recipient.page.clock.run_for(1000)
+        recipient.sees("Your download begins")
+
+    def test_nothing_came(self):
+        """Where nothing comes of it the page offers the button again, and what that begins is what it tells of."""
+        recipient, told = self.has_had_one()
+        recipient.page.route(told["url"], lambda route: route.fulfill(status=204))
+        recipient.button.click()
+        recipient.sees("Your download begins")
+
+        def gives_up() -> bool:
+            recipient.page.clock.run_for(1000)
+            return recipient.button.is_visible()
+
+        eventually(gives_up, "the page offers the button again")
+        self.assertIn("once more", recipient.reads)
+        recipient.page.unroute(told["url"])
+        recipient.page.unroute(_CLAIM)
+        self.assertEqual(recipient.fetches(), b"content")
+        recipient.sees("You have it")
+
+    def test_lapsed(self):
+        """Who opens the link again when the time to go on is over is offered the button."""
+        recipient, road, _ = self.comes(os.urandom(15 * MIB))
+        road.hold(Way.DOWN, MIB)
+        download = recipient.begins()
+        road.bar()
+        self.assertIsNotNone(download.failure())
+        road.release(Way.DOWN)
+        road.open()
+        recipient.visitor.context.route(_CLAIM, _lapsed)
+        with recipient.visitor.context.expect_event(
+            "response", lambda response: _CLAIM.search(response.url) is not None
+        ):
+            again = recipient.in_another_tab()
+        expect(again.button).to_be_visible()
+        again.sees("A file for you")
+
+    def has_had_one(self) -> tuple[Recipient, dict[str, str]]:
+        """Return somebody who had one of two copies an hour ago, and is before the page again."""
+        visitor, told = self.visitor(), left(self.daemon, b"content", downloads="2")
+        visitor.page.clock.install()
+        recipient = Recipient(visitor, told["url"])
+        self.assertEqual(recipient.fetches(), b"content")
+        recipient.sees("You have it")
+        recipient.page.route(_CLAIM, _an_hour_ago)
+        recipient.page.reload()
+        return recipient, told
 
     def test_more(self):
         """Where others may still have it the page says that instead."""

@@ -74,6 +74,14 @@ class HostileUploadTests(SenderCase):
         self.assertNotIn("\u202e", sender.page.get_by_role("main").inner_text())
         self.assertEqual(sender.page.get_by_role("heading", name="gpj.exe").count(), 2)
 
+    def test_joiners(self):
+        """A joiner in a word stays, sent or refused; one that hides between letters has a mark."""
+        sender = self.sender()
+        words = "می\u200cخواهم 👩\u200d🚀"
+        drop(sender.page, Given(f"{words}.txt", "content"), Given(f"{words} in\u200cvoice.txt", size=17 * 2**20))
+        sender.page.get_by_role("textbox").first.wait_for()
+        self.assertEqual(sender.names, [f"{words}.txt", f"{words} in\ufffdvoice.txt"])
+
     def assert_inert(self, page: Page) -> None:
         """Nothing of a name has become part of the page."""
         self.assertNotEqual(page.title(), "owned")

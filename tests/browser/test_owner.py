@@ -44,6 +44,25 @@ class StatusTests(SenderCase):
         left.says(re.compile(r"delivered.*\d{1,2}[:.]\d\d", re.IGNORECASE))
         self.assertTrue(sender.visitor.owner_tokens, "the stream was asked for with the token in a head")
 
+    def test_tomorrow(self):
+        """When midnight has passed, what happened has its day, in words that fit."""
+        for language, today, before in (
+            ("en-GB", r"^Delivered at \d\d:\d\d$", r"^Delivered on \d+ \w+ \d{4} at \d\d:\d\d$"),
+            ("de", r"^Zugestellt um \d\d:\d\d$", r"^Zugestellt am \d+\. \w+ \d{4} um \d\d:\d\d$"),
+        ):
+            visitor = self.visitor(locale=language)
+            visitor.page.clock.install()
+            sender = Sender(visitor, self.daemon.url("/"))
+            drop(sender.page, Given("a.txt", "content"))
+            left = sender.left("a.txt")
+            request("GET", left.link)
+            left.says(re.compile(today))
+            visitor.page.clock.fast_forward("24:00:00")
+            left.says(re.compile(before))
+            left.item.get_by_text(said("list.history")).click()
+            moments = left.item.locator("time").all_inner_texts()
+            self.assertTrue(moments and all(re.search(r"\d{4}, \d\d:\d\d$", each) for each in moments), moments)
+
     def test_opened(self):
         """When somebody looks at the page of the link its sender sees that."""
         _, left = self.leaves()

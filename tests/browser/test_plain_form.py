@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
 from typing import Final
 
 from tests.browser.case import BrowserCase
@@ -10,6 +12,11 @@ from tests.browser.qr import decoded
 from tests.test_daemon import LINK, request
 
 MIB: Final = 2**20
+
+
+def ran(command: str) -> bytes:
+    """Run a command as it stands on a page; returns what it prints."""
+    return subprocess.run(shlex.split(command), check=True, capture_output=True, timeout=30).stdout
 
 
 class PlainFormTests(BrowserCase):
@@ -48,6 +55,17 @@ class PlainFormTests(BrowserCase):
         for scheme in ("light", "dark"):
             self.page.emulate_media(color_scheme=scheme)
             self.assertEqual(decoded(self.page.get_by_role("img", name="QR code of the link").screenshot()), [link])
+
+    def test_owner(self):
+        """The page says how to see what became of the file, and how to take it back; both work as they stand."""
+        self.pick("a.txt", b"content")
+        link = self.sends()
+        self.page.get_by_text("Look after the file").click()
+        status, revoke = self.page.locator("details code").all_inner_texts()
+        self.assertIn(b'"available"', ran(status))
+        ran(revoke)
+        self.assertIn(b'"revoked"', ran(status))
+        self.assertEqual(request("GET", link).json()["reason"], "revoked")
 
     def test_options(self):
         """Password, expiry and number of downloads count."""

@@ -43,6 +43,21 @@ class ResumeTests(BrowserCase):
         answer = request("GET", link, headers=ELSE)
         self.assertEqual((answer.status_code, answer.json()["reason"]), (410, "delivered"))
 
+    def test_new_tab(self):
+        """Who opens the link again, in another tab, finds the page there, and gets the file from it."""
+        sent, road = os.urandom(15 * MIB), self.road()
+        link = road.url(urlsplit(left(self.daemon, sent)["url"]).path)
+        recipient = self.recipient(link)
+        road.hold(Way.DOWN, MIB)
+        broken = recipient.begins()
+        road.bar()
+        self.assertIsNotNone(broken.failure())
+        road.release(Way.DOWN)
+        road.open()
+        again = recipient.in_another_tab()
+        again.sees("broke off" if self.scripts else "A file for you")
+        self.assertEqual(again.fetches(), sent)
+
 
 class ResumeWithoutScriptsTests(ResumeTests):
     """The same, without scripts."""

@@ -63,6 +63,25 @@ class GivingTests(SenderCase):
             {name: request("GET", link).text for name, link in links.items()}, {name: name for name in links}
         )
 
+    def test_order(self):
+        """They stand in the order in which they were given, whichever is done first; a reload changes nothing."""
+        road = self.road()
+        sender = self.sender(road.url())
+        road.hold(Way.UP, MIB)
+        drop(sender.page, Given("big.bin", size=4 * MIB), Given("b.txt", "b"), Given("a.txt", "a"))
+        self.assertTrue(sender.left("a.txt").link and sender.left("b.txt").link)
+        drop(sender.page, Given("c.txt", "c"))
+        self.assertTrue(sender.left("c.txt").link)
+        self.assertEqual(sender.names, ["big.bin", "b.txt", "a.txt", "c.txt"], "big.bin is still on its way")
+        road.release(Way.UP)
+        self.assertTrue(sender.left("big.bin").link)
+        drop(sender.page, Given("new.txt", "new"))
+        self.assertTrue(sender.left("new.txt").link)
+        self.assertEqual(sender.names, ["new.txt", "big.bin", "b.txt", "a.txt", "c.txt"])
+        sender.page.reload()
+        self.assertTrue(sender.left("c.txt").link)
+        self.assertEqual(sender.names, ["new.txt", "big.bin", "b.txt", "a.txt", "c.txt"])
+
     def test_paste_text(self):
         """A text that is pasted becomes a file."""
         sender = self.sender()
@@ -79,6 +98,19 @@ class GivingTests(SenderCase):
         self.assertEqual(answer.headers["Content-Type"], "image/png")
         with Image.open(io.BytesIO(answer.content)) as image:
             self.assertEqual(image.size, (32, 32))
+
+    def test_paste_from_office(self):
+        """Of a text with a picture of it beside it, as Office copies a table, it is the text that is meant."""
+        sender = self.sender()
+        paste_image(sender.page, plain="1\t2", html="<table><tr><td>1</td><td>2</td></tr></table>")
+        self.assertEqual(request("GET", sender.left(".txt").link).content, b"1\t2")
+        self.assertEqual(len(sender.names), 1)
+
+    def test_paste_picture_of_a_page(self):
+        """Of a picture with its address beside it, as browsers copy one of a page, it is the picture that is meant."""
+        sender = self.sender()
+        paste_image(sender.page, plain="https://a.example/b.png", html='<img src="https://a.example/b.png" alt="">')
+        self.assertEqual(request("GET", sender.left(".png").link).headers["Content-Type"], "image/png")
 
     def test_too_large(self):
         """A file above the limit is refused before a byte of it is sent, and the page says what the limit is."""
@@ -164,6 +196,35 @@ class SendingTests(SenderCase):
         self.assertEqual(len(request("GET", sender.left("film.mkv").link).content), 12 * MIB)
 
 
+class ViewTests(SenderCase):
+    """What was given to the page while it was scrolled down."""
+
+    def scrolled(self, **options: Any) -> Sender:
+        """Return somebody at the end of a long list."""
+        sender = self.sender(**options)
+        drop(sender.page, *[Given(f"{number}.txt", "content") for number in range(6)])
+        self.assertTrue(all(sender.left(f"{number}.txt").link for number in range(6)))
+        sender.page.evaluate("scrollTo(0, document.documentElement.scrollHeight)")
+        expect(sender.left("0.txt").item).not_to_be_in_viewport()
+        return sender
+
+    def test_brought(self):
+        """It is brought into view, and so is the link that it gets."""
+        sender = self.scrolled()
+        drop(sender.page, Given("new.txt", "content"))
+        left = sender.left("new.txt")
+        self.assertTrue(left.link)
+        expect(left.item).to_be_in_viewport(ratio=1)
+        expect(left.button("drops.copy")).to_be_in_viewport(ratio=1)
+
+    def test_at_once(self):
+        """For whoever wants no motion it is there at once."""
+        sender = self.scrolled(reduced_motion="reduce")
+        drop(sender.page, Given("large.bin", size=16 * MIB + 1))
+        shown = sender.left("large.bin").item.evaluate("item => item.getBoundingClientRect().top >= 0")
+        self.assertTrue(shown)
+
+
 class OptionsTests(SenderCase):
     """What is behind 'options'."""
 
@@ -216,6 +277,12 @@ class LinkTests(SenderCase):
 
 class DraggingTests(SenderCase):
     """While a file is held over the page."""
+
+    def test_said(self):
+        """That files can be dropped is said where there is something to drop them with, and not on a phone."""
+        for phone in (False, True):
+            sender = self.sender(is_mobile=phone, has_touch=phone)
+            expect(sender.page.get_by_text(said("upload.or_drop"))).to_be_visible(visible=not phone)
 
     def test_drag_over(self):
         """The page shows that it takes what is dropped anywhere."""

@@ -68,7 +68,10 @@ export class Card {
   /** Show what happened. @param {{at: string, text: string}[]} events @param {(moment: string) => string} written */
   history(events, written) {
     const list = this.part("events");
-    // What is there stays: whoever reads or hears it is not disturbed.
+    // What is there stays: whoever reads or hears it is not disturbed. But the hours of yesterday need their day.
+    for (const time of list.querySelectorAll("time")) {
+      put(time, written(time.dateTime));
+    }
     for (const { at, text } of events.slice(list.children.length)) {
       const [item, time, words] = ["li", "time", "span"].map((tag) => document.createElement(tag));
       time.dateTime = at;

@@ -1,7 +1,8 @@
 /** The page of a link: what becomes of the download that its button began. */
 
+import { date, onNewDay, time, when } from "./moments.js";
 import { tell, title } from "./voice.js";
-import { apart, date, percent, say, time } from "./words.js";
+import { apart, percent, say } from "./words.js";
 
 /** Milliseconds between two questions: at first, and when it takes long. */
 const FIRST = 700;
@@ -24,11 +25,16 @@ let asking = 0;
 let pressed = 0;
 /** What the page shows, "" before anything is known. */
 let stage = "";
+/** Whether the page was opened again by whoever had pressed the button; it is asked at once what became of that. */
+let reopened = false;
+/** What was heard last of the claim. */
+let latest = null;
 
 form.addEventListener("submit", () => {
   // The form goes its own way. Its answer is a download, and this page stays; or another page, and this one is over.
   asking += 1;
   pressed = performance.now();
+  reopened = false;
   put("preparing", "live", say("fetching.preparing"), "", { part: 0 });
   setTimeout(ask, FIRST, asking, 0, 0);
 });
@@ -73,11 +79,12 @@ function earlier(claim, response) {
 
 /** Show where a claim stands; tells whether it has come to an end. */
 function show(claim) {
+  latest = claim;
   const part = claim.size === 0 ? 1 : claim.acknowledged / claim.size;
   const whole = claim.acknowledged >= claim.size;
   if (claim.state === "delivered" || (claim.state === "presumed" && whole)) {
     const more = say(claim.gone ? "fetching.have_gone" : "fetching.have_more");
-    const arrived = say("fetching.have_note", { name: apart(name), time: time(claim.ended_at) });
+    const arrived = say("fetching.have_note", { name: apart(name), when: when(claim.ended_at) });
     return put("have", "good", say("fetching.have"), `${arrived} ${more}`, { end: true });
   }
   if (claim.gone && claim.reason === "revoked") {
@@ -95,6 +102,10 @@ function show(claim) {
     const words = say("fetching.broken_note", { time: time(claim.until) });
     offerAgain();
     return put("broken", "bad", say("fetching.broken"), words, { offers: true });
+  }
+  if (claim.state === "lapsed" && reopened) {
+    offer();
+    return true;
   }
   if (claim.state === "lapsed") {
     return put("over", "bad", say("fetching.over"), say("fetching.over_note"), { end: true });
@@ -146,6 +157,14 @@ addEventListener("pageshow", ({ persisted }) => {
     offer();
   }
 });
+
+if (form.dataset.begun !== undefined) {
+  reopened = true;
+  pressed = -Infinity; // none of what the claim may have come to is too early
+  ask(asking, 0, 0);
+}
+
+onNewDay(() => stage === "have" && show(latest));
 
 for (const each of document.querySelectorAll("time")) {
   each.textContent = date(each.dateTime);

@@ -12,8 +12,11 @@ const KEY = "filedrop.drops";
  * @property {number} downloads
  * @property {boolean} secret it has a password
  * @property {string} expires_at
+ * @property {Place} [place] where it stands in the list
  * @property {?Object} [last] its status, once that is final
  */
+
+/** Where a file stands: among those that came with it, below those that came later. @typedef {{batch: number, number: number}} Place */
 
 /** What there is where a browser keeps nothing, as some do in private windows. @type {?Drop[]} */
 let unkept = null;
@@ -23,7 +26,12 @@ export function lasting() {
   return unkept === null;
 }
 
-/** Return them, the newest first. @returns {Drop[]} */
+/** Compare two places, for a sort. @param {Place} [one] @param {Place} [other] @returns {number} */
+export function above(one, other) {
+  return (other?.batch ?? 0) - (one?.batch ?? 0) || (one?.number ?? 0) - (other?.number ?? 0);
+}
+
+/** Return them as they stand in the list. @returns {Drop[]} */
 export function all() {
   if (unkept !== null) {
     return unkept;
@@ -38,7 +46,7 @@ export function all() {
 
 /** Keep one more. @param {Drop} drop */
 export function add(drop) {
-  keep([drop, ...all().filter(({ id }) => id !== drop.id)]);
+  keep([drop, ...all().filter(({ id }) => id !== drop.id)].sort((one, other) => above(one.place, other.place)));
 }
 
 /** Keep what has changed of one that is kept. @param {string} id @param {Partial<Drop>} news */

@@ -71,16 +71,26 @@ function onDrop(veil, take) {
 /** Return what a paste brings: its files, or its text as one. @param {?DataTransfer} data @returns {File[]} */
 function pasted(data) {
   const files = [...(data?.files ?? [])];
-  if (files.length > 0) {
+  const text = data?.getData("text/plain") ?? "";
+  if (files.length > 0 && !(files.every(unnamed) && worded(text, data.getData("text/html")))) {
     return files.map(named);
   }
-  const text = data?.getData("text/plain") ?? "";
   return text === "" ? [] : [new File([text], say("drops.pasted_text"), { type: "text/plain;charset=utf-8" })];
 }
 
-/** Return a pasted picture with a name that says when; browsers call every one `image.png`. @param {File} file */
+/** Tell a picture that comes from no file; browsers call every one `image.png`. @param {File} file */
+function unnamed(file) {
+  return /^image\.\w+$/.test(file.name);
+}
+
+/** Tell a text that Office copies with a picture of it from a picture with its address, of a page without words. */
+function worded(text, page) {
+  return text.trim() !== "" && (page === "" || page.replace(/<[^>]*>/g, "").trim() !== "");
+}
+
+/** Return a pasted picture with a name that says when. @param {File} file */
 function named(file) {
-  if (!/^image\.\w+$/.test(file.name)) {
+  if (!unnamed(file)) {
     return file;
   }
   const now = new Date();

@@ -2,11 +2,12 @@
 
 import { Card } from "./card.js";
 import * as drops from "./drops.js";
+import { date, onNewDay, time } from "./moments.js";
 import { taken_back } from "./sending.js";
 import { follow } from "./status.js";
 import { events, told } from "./story.js";
 import { call, tell, warn } from "./voice.js";
-import { apart, date, say, size, time } from "./words.js";
+import { apart, say, size } from "./words.js";
 
 /** Milliseconds for which a button says what it did. */
 const NOTICE = 2500;
@@ -14,11 +15,18 @@ const NOTICE = 2500;
 /** Events that are kept of a drop that is over. */
 const MOST_EVENTS = 30;
 
+/** @type {Set<Keeping>} all that are on the page */
+const shown = new Set();
+
+onNewDay(() => shown.forEach((keeping) => keeping.retell()));
+
 /** One drop in the list. */
 export class Keeping {
   #control = new AbortController();
   #stage = "";
   #code = "";
+  /** What the card shows, where that is a status. */
+  #shown = null;
 
   /**
    * @param {drops.Drop} drop
@@ -34,6 +42,7 @@ export class Keeping {
     this.forgotten = forgotten;
     this.address = `${api}/${drop.id}`;
     this.over = false;
+    shown.add(this);
     card.facts(...[
       size(drop.size),
       say("terms.downloads", { count: drop.downloads }),
@@ -62,16 +71,29 @@ export class Keeping {
 
   /** Do nothing more for it on this page. */
   stop() {
+    shown.delete(this);
     this.#control.abort();
+  }
+
+  /** Say it anew: a new day has begun. */
+  retell() {
+    if (this.#shown !== null) {
+      this.card.show(told(this.#shown));
+      this.card.history(events(this.#shown), time);
+    }
   }
 
   #follow() {
     const lost = (code) => {
+      this.#shown = null;
       this.over = true;
       this.card.show({ mood: "calm", headline: say(code === 404 ? "status.forgotten" : "status.refused") });
       this.#offer(false);
     };
-    const away = () => this.card.show({ mood: "calm", headline: say("status.away") });
+    const away = () => {
+      this.#shown = null;
+      this.card.show({ mood: "calm", headline: say("status.away") });
+    };
     const to = { status: (status, over) => this.#status(status, over), lost, away };
     follow(`${this.address}/status`, this.drop.owner_token, to, this.#control.signal, this.fresh);
   }
@@ -79,9 +101,9 @@ export class Keeping {
   /** @param {Object} status @param {boolean} last nothing will change any more */
   #status(status, last) {
     const story = told(status);
+    this.#shown = status;
     this.card.name(status.name);
-    this.card.show(story);
-    this.card.history(events(status), time);
+    this.retell();
     const gone = status.state === "gone";
     this.#offer(!gone);
     if (gone && !this.over) {
@@ -193,7 +215,7 @@ export class Keeping {
     this.#offer(false);
     this.card.part("forget").focus();
     // What became of it, the server says: it may have been delivered meanwhile.
-    this.stop();
+    this.#control.abort();
     this.#control = new AbortController();
     this.#follow();
   }

@@ -23,17 +23,24 @@ addEventListener("beforeunload", (event) => {
   }
 });
 
+/** Tell whether files are on their way, or wait for that. @returns {boolean} */
+export function pending() {
+  return under_way.size > 0;
+}
+
 /** One file that is being left. */
 export class Leaving {
   /**
    * @param {File} file
+   * @param {import("./drops.js").Place} place where its entry stands
    * @param {{password: string, expires: string, downloads: string}} options
    * @param {{api: string, most: number}} server where to, and how much it takes
    * @param {{kept: (leaving: Leaving, receipt: Object) => void, dropped: (leaving: Leaving) => void}} to
    *   is told that it is left, or that its entry is to go
    */
-  constructor(file, options, server, to) {
+  constructor(file, place, options, server, to) {
     this.file = file;
+    this.place = place;
     this.options = options;
     this.card = new Card(file.name);
     this.card.facts(size(file.size));
@@ -162,6 +169,10 @@ function words(fault) {
   switch (fault.status) {
     case 429:
       return say("faults.too_often", { left: span(fault.wait) });
+    case 400:
+      return say("faults.options");
+    case 413:
+      return say("faults.refused");
     case 507:
       return say("faults.no_room");
     case 503:

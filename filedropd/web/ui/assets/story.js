@@ -1,6 +1,7 @@
 /** A drop's status, told in words. It changes nothing and looks at nothing else. */
 
-import { percent, say, time } from "./words.js";
+import { time, when } from "./moments.js";
+import { percent, say } from "./words.js";
 
 /**
  * @typedef {Object} Story
@@ -37,13 +38,13 @@ function running(status) {
 
 function ended(status) {
   if (status.state === "gone" && status.reason !== "delivered") {
-    return { stage: "gone", mood: "bad", headline: say(`status.${status.reason}`, { time: time(status.gone_at) }) };
+    return { stage: "gone", mood: "bad", headline: say(`status.${status.reason}`, { when: when(status.gone_at) }) };
   }
   if (status.delivered === 0) {
     return null;
   }
   const last = status.events.findLast(({ event }) => event === "delivered")?.at ?? status.gone_at;
-  const values = { time: time(last), done: status.delivered, count: status.downloads };
+  const values = { when: when(last), time: time(last), done: status.delivered, count: status.downloads };
   // It counts, since it may be there. That it is, nobody has said.
   if (status.claims.some(({ state, acknowledged }) => state === "presumed" && acknowledged < status.size)) {
     return { stage: "unsure", mood: "live", headline: say("status.unsure", values) };
@@ -66,17 +67,17 @@ function broken(status) {
 
 function waiting(status) {
   if (status.claims.some(({ state }) => ["open", "suspended"].includes(state))) {
-    return { stage: "asked", mood: "live", headline: say("status.asked", { time: time(status.claims.at(-1).opened_at) }) };
+    return { stage: "asked", mood: "live", headline: say("status.asked", { when: when(status.claims.at(-1).opened_at) }) };
   }
   const opened = status.events.findLast(({ event }) => event === "opened");
   return opened === undefined
     ? { stage: "waiting", mood: "calm", headline: say("status.waiting") }
-    : { stage: "opened", mood: "live", headline: say("status.opened", { time: time(opened.at) }) };
+    : { stage: "opened", mood: "live", headline: say("status.opened", { when: when(opened.at) }) };
 }
 
 function preview(status) {
   const last = status.events.findLast(({ event }) => event === "previewed");
-  return last === undefined ? null : say("status.previewed", { by: last.by, time: time(last.at) });
+  return last === undefined ? null : say("status.previewed", { by: last.by, when: when(last.at) });
 }
 
 /** An empty file has arrived when its head has. */

@@ -2,7 +2,7 @@
 
 import * as drops from "./drops.js";
 import { gather } from "./gather.js";
-import { Leaving } from "./leaving.js";
+import { Leaving, pending } from "./leaving.js";
 import { chosen, watch } from "./options.js";
 import { tell, warn } from "./voice.js";
 import { say } from "./words.js";
@@ -19,6 +19,11 @@ const server = { api: form.dataset.api, most: Number(form.dataset.most) };
 /** @type {Map<string, import("./keeping.js").Keeping>} */
 const kept = new Map();
 
+/** @type {WeakMap<Element, drops.Place>} of each entry */
+const places = new WeakMap();
+/** The place of the file that came last. */
+let latest = { batch: 0, number: 0 };
+
 addEventListener("beforeunload", (event) => {
   // What this browser does not keep is lost with the page.
   if (!drops.lasting() && drops.all().some(({ last }) => !last)) {
@@ -34,19 +39,38 @@ function take(files, folders) {
   if (folders > 0) {
     refused.textContent = say("faults.folder");
     warn(refused.textContent);
+    bring(refused);
   }
   const options = files.length > 0 ? chosen() : null;
   if (options === null) {
     return;
   }
   keeper().catch(() => {}); // by the time it is needed it is there
-  for (const file of files) {
-    const leaving = new Leaving(file, options, server, { kept: left, dropped: remove });
-    list.prepend(leaving.card.node);
-    leaving.begin();
+  if (!pending()) {
+    latest = { batch: Math.max(Date.now(), latest.batch + 1), number: 0 };
   }
+  const entries = files.map((file) => {
+    // What comes while others are under way stands below them, as it is sent after them.
+    latest = { ...latest, number: latest.number + 1 };
+    const leaving = new Leaving(file, latest, options, server, { kept: left, dropped: remove });
+    put(leaving.card.node, latest);
+    leaving.begin();
+    return leaving.card.node;
+  });
   show();
-  section.scrollIntoView({ block: "nearest" });
+  bring(entries[0]);
+}
+
+/** Bring something into view, where it is not. @param {Element} node */
+function bring(node) {
+  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  node.scrollIntoView({ block: "nearest", behavior: still ? "instant" : "smooth" });
+}
+
+/** Show an entry where it belongs. @param {Element} node @param {drops.Place} [place] */
+function put(node, place) {
+  places.set(node, place);
+  list.insertBefore(node, [...list.children].find((each) => drops.above(place, places.get(each)) < 0) ?? null);
 }
 
 /** A file was left: its entry becomes that of a drop. */
@@ -60,6 +84,7 @@ async function left(leaving, receipt) {
     downloads: receipt.downloads,
     secret: leaving.options.password !== "",
     expires_at: receipt.expires_at,
+    place: leaving.place,
   };
   drops.add(drop);
   if (!drops.lasting()) {
@@ -80,6 +105,7 @@ async function left(leaving, receipt) {
   const held = leaving.card.node.contains(document.activeElement);
   const free = held || [document.body, picker].includes(document.activeElement);
   leaving.card.node.replaceWith(keeping.card.node);
+  places.set(keeping.card.node, leaving.place);
   kept.set(drop.id, keeping);
   // The next thing to do, unless somebody is busy elsewhere.
   if (free) {
@@ -124,10 +150,10 @@ async function read() {
   }
   if (now.some((drop) => !kept.has(drop.id))) {
     const { Keeping } = await keeper();
-    for (const drop of now.filter(({ id }) => !kept.has(id)).toReversed()) {
+    for (const drop of now.filter(({ id }) => !kept.has(id))) {
       const keeping = new Keeping(drop, server.api, gone);
       kept.set(drop.id, keeping);
-      list.prepend(keeping.card.node);
+      put(keeping.card.node, drop.place);
     }
   }
   show();

@@ -1,16 +1,14 @@
-/** The page's words, in its language, and how that language writes numbers and times. */
+/** The page's words, in its language, and how that language writes numbers. */
 
 /** @type {Object<string, any>} */
 const catalogue = JSON.parse(document.getElementById("words").textContent);
 const language = document.documentElement.lang;
 /** The same language as the reader writes it: with the clock of Britain, or that of America. */
-const locale = navigator.languages.find((each) => each.split("-")[0] === language.split("-")[0]) ?? language;
+export const locale = navigator.languages.find((each) => each.split("-")[0] === language.split("-")[0]) ?? language;
 const forms = new Intl.PluralRules(language);
 const whole = new Intl.NumberFormat(locale, { maximumFractionDigits: 0 });
 const tenths = new Intl.NumberFormat(locale, { maximumFractionDigits: 1 });
 const share = new Intl.NumberFormat(locale, { style: "percent", maximumFractionDigits: 0 });
-const clock = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
-const day = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
 
 const SIZES = [["TiB", 2 ** 40], ["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]];
 const SPANS = [["days", 86400], ["hours", 3600], ["minutes", 60], ["seconds", 1]];
@@ -55,29 +53,16 @@ export function span(seconds) {
   return say(`units.${unit}`, { count: Math.max(1, Math.ceil(seconds / value)) });
 }
 
-/** Return a span that is a whole number of some unit. @param {number} seconds @returns {string} */
-export function exactly(seconds) {
-  const [unit, value] = SPANS.find(([, each]) => seconds >= each && seconds % each === 0) ?? SPANS.at(-1);
-  return say(`units.${unit}`, { count: Math.floor(seconds / value) });
-}
-
-/** Return a moment in the reader's own time: the hour alone if it is today. @param {string} moment @returns {string} */
-export function time(moment) {
-  const date = new Date(moment);
-  return date.toDateString() === new Date().toDateString() ? clock.format(date) : day.format(date);
-}
-
-/** Return a moment with its day. @param {string} moment @returns {string} */
-export function date(moment) {
-  return day.format(new Date(moment));
-}
-
 /** Return a name so that its letters cannot reorder the text that it stands in. @param {string} name @returns {string} */
 export function apart(name) {
   return `\u2068${visible(name)}\u2069`;
 }
 
+/** What is part of a word: a joiner after a letter that joins, a mark, or an emoji. The server stores fewer. */
+const JOINED = /[\p{Script=Arabic}\p{Script=Syriac}\p{Script=Mongolian}\p{M}\p{Extended_Pictographic}\p{Emoji_Modifier}][\u200c\u200d]/u;
+const UNSEEN = new RegExp(`${JOINED.source}|[\\p{Cc}\\p{Cf}\\p{Cs}\\p{Zl}\\p{Zp}]`, "gu");
+
 /** Return a name with a mark for what cannot be seen or would reorder the rest. @param {string} name @returns {string} */
 export function visible(name) {
-  return name.replace(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, "\ufffd");
+  return name.replace(UNSEEN, (found) => (JOINED.test(found) ? found : "\ufffd"));
 }
