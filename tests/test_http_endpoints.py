@@ -216,9 +216,9 @@ class Endpoint:
         """Connect, in a thread."""
         raise NotImplementedError
 
-    async def serve(self, handler: Callable[[Any], Any], clock: Still | None = None) -> Service:
+    async def serve(self, handler: Callable[[Any], Any], clock: Still | None = None, **options: Any) -> Service:
         """Serve ``handler`` until the test is over, by the reactor's clock or by another one."""
-        service = Service(handler, clock=clock or reactor, zero_copy=self.zero_copy)
+        service = Service(handler, clock=clock or reactor, zero_copy=self.zero_copy, **options)
         self.port: Any = await self.endpoint().listen(service.factory)
 
         def drained() -> Deferred[int]:
