@@ -17,7 +17,7 @@ from typing import Final, Self, TypeVar
 ANY_PORT: Final = "tcp:0:interface=127.0.0.1"
 
 #: Seconds within which a daemon starts, stops or answers, on a machine that has much else to do.
-PATIENCE: Final = 30.0
+PATIENCE: Final = 60.0
 
 _POLL: Final = 0.01
 # In the text log, and in the JSON log.

@@ -101,6 +101,8 @@ class Server(ABC):
             raise RuntimeError("it runs already")
         name = signal.Signals(self._orphaned).name.removeprefix("SIG")
         with self._log.open("ab") as log:
+            if self._process is None:
+                atexit.register(self._forgotten)
             self._process = subprocess.Popen(
                 ["setpriv", f"--pdeathsig={name}", *self._account(), "--", *self._command()],
                 cwd=self.folder,
@@ -115,6 +117,12 @@ class Server(ABC):
             self.kill()
             raise
         return self
+
+    def _forgotten(self) -> None:
+        """End it where nobody has, as the kernel would soon: not while its folder is removed, lest it write there."""
+        if self._process is not None and self.running:
+            self._process.send_signal(self._orphaned)
+            self._process.wait(PATIENCE)
 
     def _ready(self) -> bool:
         if not self.running:

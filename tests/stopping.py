@@ -34,8 +34,9 @@ _LINK: Final = re.compile(rb"http://[^/]+(/api/v1\.0/file/[0-9a-f]{32})")
 #: More than the two kernels take by themselves: 256 KiB at this end.
 LARGE: Final = 6 * 2**20
 SMALL: Final = 20_000
-#: Seconds within which an idle connection is closed.
-IDLE: Final = 1.0
+#: Seconds within which an idle connection is closed: at once, on a machine that has much else to do. Until there is no
+#: more time to drain it is twice as long.
+IDLE: Final = 10.0
 
 
 @attrs.define(kw_only=True)
@@ -134,6 +135,8 @@ class Round:
         self._chance = chance
         self._clients = clients
         self._seconds = seconds
+        # Large downloads, uploads and idle connections, and who sends the signal: that is to meet all of them.
+        self._all_begun = threading.Barrier(3 * clients + 1, timeout=PATIENCE)
 
     def run(self) -> Seen:
         """Put load on the daemon, stop it in the middle, and return what was seen."""
@@ -145,6 +148,8 @@ class Round:
         threads = [threading.Thread(target=self._guarded, args=(each,)) for each in work]
         for thread in threads:
             thread.start()
+        with contextlib.suppress(threading.BrokenBarrierError):  # a client has told why
+            self._all_begun.wait()
         time.sleep(self._chance.uniform(0.05, self._seconds))
         self.seen.stop_at = time.monotonic()
         self._daemon.terminate()
@@ -183,15 +188,16 @@ class Round:
         return drop
 
     def _fetcher(self, drop: Drop) -> Callable[[], None]:
-        return lambda: self._fetch(drop, "large", self._seconds / (LARGE / 2**18))
+        return lambda: self._fetch(drop, "large", self._seconds / (LARGE / 2**18), begun=self._all_begun.wait)
 
-    def _fetch(self, drop: Drop, what: str, pause: float) -> None:
+    def _fetch(self, drop: Drop, what: str, pause: float, begun: Callable[[], object] = lambda: None) -> None:
         with Client(self._port) as client:
             client.ask("GET", drop.path)
             head = client.head()
             if not head:
                 self._not_begun(what)
                 return
+            begun()
             body = client.body(head, pause)
         drop.taken = body == drop.content
         if not drop.taken:
@@ -205,6 +211,7 @@ class Round:
             if not client.head():
                 self._not_begun("slow upload")
                 return
+            self._all_begun.wait()
             with contextlib.suppress(ConnectionError):  # then there is no answer, either
                 for step in range(steps):
                     client.send(content[step * len(content) // steps : (step + 1) * len(content) // steps])
@@ -222,6 +229,7 @@ class Round:
             client.ask("GET", "/healthz")
             if not client.body(client.head()):
                 return
+            self._all_begun.wait()
             waited = client.closed() - self.seen.stop_at
         if not 0 <= waited <= IDLE:
             self._fault(f"an idle connection was closed {waited:.1f} s after the signal")
@@ -239,7 +247,7 @@ class Round:
             work()
         except ConnectionError:
             self._not_begun("connection")
-        except OSError as error:
+        except (OSError, threading.BrokenBarrierError) as error:
             self._fault(f"a client met {error!r}")
 
     def _not_begun(self, what: str) -> None:

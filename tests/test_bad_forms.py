@@ -234,9 +234,9 @@ class LookAlikeTests(BadInputTestCase):
 
     def seconds(self, boundary: bytes, content: bytes) -> float:
         pieces = split(self.body(boundary, content), 256 * 1024)
-        began = time.perf_counter()
+        began = time.thread_time()
         self.read(pieces, boundary)
-        return time.perf_counter() - began
+        return time.thread_time() - began
 
     @staticmethod
     def read(pieces: list[bytes], boundary: bytes) -> None:

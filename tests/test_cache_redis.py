@@ -29,7 +29,9 @@ from tests.servers import Redis, free_port
 #: For what is not about time, on a machine that has much else to do.
 PATIENT = Patience(command=PATIENCE, connect=PATIENCE)
 #: For what is about its coming back.
-EAGER = Patience(command=1.0, first=0.05, longest=0.2)
+EAGER = Patience(command=PATIENCE, connect=PATIENCE, first=0.05, longest=0.2)
+#: For what is about one that does not answer, too.
+HASTY = Patience(command=1.0, first=0.05, longest=0.2)
 
 # Takes time off what every entry has left.
 _ELAPSE = """
@@ -186,7 +188,7 @@ class AwayTests(RedisTestCase):
     async def test_paused_at_start(self):
         """Opening does not wait for one that takes connections and does not answer."""
         self.serve().pause()
-        cache = await self.open(self.server.url(), EAGER)
+        cache = await self.open(self.server.url(), HASTY)
         await self.assert_done_without(cache)
         self.server.go_on()
         await self.heard.until("there again")
@@ -312,7 +314,7 @@ class UseTests(RedisTestCase):
 
     async def test_busy_ourselves(self):
         """Answers that came while this process stood still are not late."""
-        cache = await self.open(self.serve().url(), EAGER)
+        cache = await self.open(self.serve().url(), HASTY)
         await self.assert_used(cache)
         waiting = [Deferred.fromCoroutine(cache.get(b"used")) for _ in range(20)]
         time.sleep(1.5)  # noqa: ASYNC251 - the point of it

@@ -153,10 +153,10 @@ class TermsTests(SynchronousTestCase):
     def test_bad_password(self):
         """One that cannot be a password is refused, quickly, and is not repeated."""
         for text in ["canary" * 200_000, "canary" * 171, "canary\ud800"]:
-            began = time.perf_counter()
+            began = time.thread_time()
             with self.assertRaises(BadRequest) as raised:
                 fields.terms({"password": text}, RULES)
-            self.assertLess(time.perf_counter() - began, 0.1)
+            self.assertLess(time.thread_time() - began, 0.1)
             self.assertIn("password", raised.exception.detail)
             self.assertNotIn("canary", raised.exception.detail)
 
@@ -238,9 +238,9 @@ class ContentTypeTests(SynchronousTestCase):
     def test_linear(self):
         """No text takes long to judge."""
         for text in ("a/a" + ";a=a" * 60 + "!,", "a/a" + " " * 250 + "x", "a/a;a=" + '"' * 249):
-            began = time.perf_counter()
+            began = time.thread_time()
             fields.content_type(text[:255], "")
-            self.assertLess(time.perf_counter() - began, 0.05)
+            self.assertLess(time.thread_time() - began, 0.05)
 
     @given(st.none() | st.text(), st.text())
     def test_any(self, given_type, name):
@@ -356,9 +356,9 @@ class PasswordTests(SynchronousTestCase):
             b"Filedrop-Password: " + b"x" * 1025,
         ]:
             request = a_request(line)
-            began = time.perf_counter()
+            began = time.thread_time()
             self.assertEqual(IMPOSSIBLE, fields.download_password(request), line[:50])
-            self.assertLess(time.perf_counter() - began, 0.05)
+            self.assertLess(time.thread_time() - began, 0.05)
         for query in (b"%FF", b"%ED%A0%80", b"x" * 5000):
             self.assertEqual(IMPOSSIBLE, self.shown(target=b"/?password=" + query))
 

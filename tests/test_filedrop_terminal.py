@@ -120,7 +120,7 @@ class TerminalTests(SynchronousTestCase):
     def test_interrupted_put(self):
         """Of what is interrupted nothing is left with the server."""
         before = daemon().log().count("kept")
-        with self.home.terminal("put", "--limit-rate", "1M", "big") as terminal:
+        with self.home.terminal("put", "--limit-rate", "200k", "big") as terminal:
             terminal.until("MiB").type("\x03")
             self.assertEqual(130, terminal.end(), terminal.shown)
         self.assertNotIn("http://", terminal.shown)
@@ -130,8 +130,8 @@ class TerminalTests(SynchronousTestCase):
         """SIGTERM ends in order, too, and keeps what has come."""
         link = self.put()
         part = self.folder / "b.part"
-        with self.home.terminal("get", "-o", "b", "--limit-rate", "1M", link) as terminal:
-            terminal.until(lambda: part.exists() and part.stat().st_size > MIB).signal(signal.SIGTERM)
+        with self.home.terminal("get", "-o", "b", "--limit-rate", "200k", link) as terminal:
+            terminal.until(lambda: part.exists() and part.stat().st_size > MIB // 16).signal(signal.SIGTERM)
             self.assertEqual(130, terminal.end(), terminal.shown)
         self.assertEqual(0, self.home.run("get", "-o", "b", link).status)
 

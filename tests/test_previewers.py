@@ -247,13 +247,13 @@ class PreviewerTests(SynchronousTestCase):
     def test_fast(self):
         """A name costs at most some milliseconds the first time, however it is made, and next to nothing then."""
         for agent in [CHROME, "x" * 8000, "Spider " * 1000, "Mozilla/5.0 (S" * 600, "bot" * 3000, "\udcff" * 8000]:
-            began = time.perf_counter()
+            began = time.thread_time()
             previewer(agent)
-            first = time.perf_counter() - began
+            first = time.thread_time() - began
             for _ in range(100):
                 previewer(agent)
             self.assertLess(first, 0.05, agent[:20])
-            self.assertLess(time.perf_counter() - began - first, 0.05, agent[:20])
+            self.assertLess(time.thread_time() - began - first, 0.05, agent[:20])
 
     def test_bounded(self):
         """Names without number are not all remembered."""

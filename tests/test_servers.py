@@ -244,7 +244,8 @@ class OrphanTests(SynchronousTestCase):
     def assert_ended(self, folder: Path, ports: list[int]) -> None:
         """Wait until nothing runs any more."""
         eventually(lambda: not processes_in(folder), "no server runs")
-        self.assertEqual([False] * 3, [listening(port) for port in ports])
+        # A process that ends leaves its folder before its sockets.
+        eventually(lambda: not any(map(listening, ports)), "nobody listens")
 
     def test_killed(self):
         """A test process that is killed takes them along; the next one sweeps what is left of them."""

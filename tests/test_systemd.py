@@ -316,7 +316,8 @@ class AnnouncementTests(ActivationCase):
         """It is ready when it serves, gives signs of life, and says that it stops before it has."""
         manager = ServiceManager(f"{self.folder}/notify")
         self.addCleanup(manager.close)
-        daemon = self.daemon(NOTIFY_SOCKET=manager.named, WATCHDOG_USEC="200000")
+        # Not more often: the socket holds ten messages that nobody has read yet, and the rest is lost.
+        daemon = self.daemon(NOTIFY_SOCKET=manager.named, WATCHDOG_USEC="1000000")
         daemon.spawn()
         told = [manager.next() for _ in range(3)]
         self.assertEqual(told, ["READY=1\nSTATUS=serving", "WATCHDOG=1", "WATCHDOG=1"])

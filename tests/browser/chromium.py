@@ -6,6 +6,7 @@ import atexit
 import os
 import shutil
 import signal
+import sys
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -84,6 +85,10 @@ def kill() -> None:
 
 @cache
 def _driver() -> Playwright:
+    hooks = sys.get_asyncgen_hooks()
     driver = sync_playwright().start()
+    # Playwright's event loop runs, on this thread, until it is stopped. In all that runs meanwhile, asynchronous
+    # generators would be its own: it would close those that wait for something of Twisted's.
+    sys.set_asyncgen_hooks(*hooks)
     atexit.register(driver.stop)
     return driver

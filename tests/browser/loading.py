@@ -120,7 +120,9 @@ class Loading:
         """Go to ``url``, and return what that was like when nothing more comes in."""
         self._sizes.clear()
         self._fetched.clear()
-        self._visitor.page.goto(url, wait_until="networkidle")
+        self._visitor.page.goto(url)
+        # Half a second without a request may pass before a busy machine has read the first script.
+        self._visitor.page.wait_for_load_state("networkidle")
         seen = self._visitor.page.evaluate(_READ)
         return Load(
             requests=len(self._fetched),

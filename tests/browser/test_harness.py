@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from threading import Thread, Timer
 
 import requests
@@ -10,7 +11,7 @@ from playwright.sync_api import Error
 
 from tests.browser.axe import findings
 from tests.browser.case import BrowserCase
-from tests.browser.chromium import kill
+from tests.browser.chromium import chromium, kill
 from tests.browser.road import Way
 from tests.daemon import PATIENCE, eventually
 
@@ -80,6 +81,16 @@ class WitnessTests(BrowserCase):
         """Let the browser's events come in."""
         visitor.page.evaluate("0")
         return True
+
+
+class ChromiumTests(BrowserCase):
+    """The browser, beside the tests that need none."""
+
+    def test_generators(self):
+        """Whose asynchronous generators are to be closed, and by whom, is not its concern."""
+        before = sys.get_asyncgen_hooks()
+        self.assertTrue(chromium().is_connected())
+        self.assertEqual(((None, None), (None, None)), (before, sys.get_asyncgen_hooks()))
 
 
 class RoadTests(BrowserCase):

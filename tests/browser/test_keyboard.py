@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from playwright.sync_api import FileChooser, Locator, Page
+from playwright.sync_api import FileChooser, Locator, Page, expect
 
 from tests.browser.recipient import Recipient, content
 from tests.browser.test_upload import SenderCase
@@ -68,6 +68,7 @@ class KeyboardTests(SenderCase):
     def test_password(self):
         """The password is asked for at once: type it, and press Enter."""
         recipient = Recipient(self.visitor(), left(self.daemon, b"secret", password="s3cret")["url"])
+        expect(recipient.password).to_be_focused()  # unasked, when the page is drawn
         recipient.page.keyboard.type("s3cret")
         with recipient.page.expect_download() as begun:
             recipient.page.keyboard.press("Enter")

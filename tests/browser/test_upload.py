@@ -289,4 +289,4 @@ class DraggingTests(SenderCase):
         sender = self.sender()
         before = sender.page.screenshot()
         drag_over(sender.page, Given("a.txt", "content"))
-        self.assertNotEqual(sender.page.screenshot(), before)
+        eventually(lambda: sender.page.screenshot() != before, "it is to be seen")

@@ -33,12 +33,12 @@ def expiry(stage: Stage) -> None:
 )
 def expiry_meanwhile(stage: Stage) -> None:
     left_at = time.monotonic()
-    drop = stage.leave(expires=2)
+    drop = stage.leave(expires=3)
     running = stage.begin(drop)
     read_until(running, MIB)
     stage.is_gone(drop, OTHER, reason="expired", at_once=False)
     waited = time.monotonic() - left_at
-    check(waited >= 1.0, f"what expires after 2 s was gone after {waited:.1f} s")
+    check(waited >= 2.0, f"what expires after 3 s was gone after {waited:.1f} s")
     stage.came_whole(drop, running)
     running.connection.close()
     stage.is_gone(drop, OTHER)
@@ -51,7 +51,7 @@ def expiry_meanwhile(stage: Stage) -> None:
     needs="expires",
 )
 def expiry_and_break(stage: Stage) -> None:
-    drop = stage.leave(expires=2)
+    drop = stage.leave(expires=3)
     running = stage.begin(drop)
     read_until(running, stage.big // 2)
     stage.is_gone(drop, OTHER, reason="expired", at_once=False)
