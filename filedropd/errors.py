@@ -233,6 +233,12 @@ class TooManyRequests(FiledropError):
         super().__init__(detail or f"That was too often. Try again in {retry_after} s.")
 
 
+class PreconditionFailed(FiledropError):
+    """An ``If-Match`` that names another file than the one that is there (RFC 9110 section 15.5.13)."""
+
+    default = "The file is not the one that If-Match names. Nothing of it was handed out."
+
+
 class RangeNotSatisfiable(FiledropError):
     """A ``Range`` that begins behind the end of the file (RFC 9110 section 15.5.17).
 

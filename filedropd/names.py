@@ -10,6 +10,8 @@ import re
 import unicodedata
 from typing import Final
 
+from filedropd.stream_safe import normal
+
 #: Bytes of UTF-8 that file systems take for a name.
 MAX_NAME: Final = 255
 #: What a file without a usable name is called.
@@ -19,7 +21,7 @@ NAMELESS: Final = "file"
 _DEVICES: Final = re.compile(r"(?:CON|PRN|AUX|NUL|CONIN\$|CONOUT\$|(?:COM|LPT)[0-9¹²³])\s*(?=\.|$)", re.IGNORECASE)
 _FORBIDDEN: Final = re.compile(r'[<>:"|?*\\/]')
 # What hides a name at its beginning, and what Windows drops at its end.
-_EDGES: Final = re.compile(r"^[\s.-]+|[\s.]+$")
+_EDGES: Final = re.compile(r"^[\s.-]+|(?<![\s.])[\s.]+$")
 # Cc: control, Cf: format (zero-width, bidi), Cs: surrogates, Co, Cn: no character at all, Zl, Zp: line ends.
 _UNSAFE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 # Of the format characters two are part of how words are spelt, in their place: see stands().
@@ -45,8 +47,7 @@ def safe_name(name: str, most: int = MAX_NAME) -> str:
     name = "".join(
         character for character in name if _JOINERS.match(character) or unicodedata.category(character) not in _UNSAFE
     )
-    name = _joined(unicodedata.normalize("NFC", name))
-    name = re.split(r"[/\\]", name)[-1]
+    name = re.split(r"[/\\]", _joined(normal(name)))[-1]
     name = _EDGES.sub("", _FORBIDDEN.sub("_", name))
     if _DEVICES.match(name):
         name = "_" + name
@@ -81,11 +82,11 @@ def _cursive(character: str) -> bool:
 
 def _joined(name: str) -> str:
     """Return ``name`` in normal form, without the joiners that do not stand in their place."""
-    name = unicodedata.normalize("NFC", _JOINERS.sub(lambda match: match[0] * stands(name, match.start()), name))
+    name = normal(_JOINERS.sub(lambda match: match[0] * stands(name, match.start()), name))
     if all(stands(name, match.start()) for match in _JOINERS.finditer(name)):
         return name
     # Where one that went changes what another stands between, nobody has written a word.
-    return unicodedata.normalize("NFC", _JOINERS.sub("", name))
+    return normal(_JOINERS.sub("", name))
 
 
 def _cut(name: str, most: int) -> str:

@@ -21,6 +21,7 @@ from twisted.logger import Logger
 
 from filedropd.deferreds import Gathering, shielded
 from filedropd.errors import BadRequest, Unavailable
+from filedropd.stream_safe import MOST, stream_safe
 from filedropd.threads import Threads
 from filedropd.tokens import Randomness
 
@@ -32,9 +33,6 @@ _SALT = 16
 
 #: A password that no drop has: it is empty.
 IMPOSSIBLE = b""
-
-#: Stands in where no password was given. No drop has it: it is not UTF-8.
-_NOBODYS = b"\xff"
 
 #: The library says only in words that it lacks memory: ARGON2_MEMORY_ALLOCATION_ERROR of argon2.h.
 _OUT_OF_MEMORY = error_to_str(-22)
@@ -51,12 +49,15 @@ def normalised(text: str) -> bytes:
     As in the OpaqueString profile (RFC 8265 section 4.2): every space becomes U+0020, the rest is
     brought into Unicode's form C; case and everything else stay.
 
-    :raises BadRequest: it is empty, longer than 1,024 bytes, or no Unicode text.
+    :raises BadRequest: it is empty, longer than 1,024 bytes, no Unicode text, or has more marks on a letter than any
+        writing (:mod:`.stream_safe`).
     """
     if not text:
         raise BadRequest("The password is empty. Give one, or leave it out.", about="password")
     # Form C may be shorter than what was typed, but not by half: anything longer need not be looked at.
     if len(text) <= 2 * LIMIT:
+        if stream_safe(text) != text:
+            raise BadRequest(f"The password has more than {MOST} marks on one letter.", about="password")
         spaced = "".join(" " if unicodedata.category(character) == "Zs" else character for character in text)
         try:
             password = unicodedata.normalize("NFC", spaced).encode("utf-8")
@@ -169,15 +170,12 @@ class Passwords:
         """
         return await self._in_turn(self._algorithm.hash, password)
 
-    async def verify(self, password: bytes | None, stored: str) -> bool:
+    async def verify(self, password: bytes, stored: str) -> bool:
         """Tell whether ``password`` is the one that ``stored`` was made from.
-
-        A missing password takes as long as a wrong one: how long it takes tells nothing.
 
         :raises Unavailable: too many passwords are waiting, or there is no memory for another.
         """
-        fits = await self._in_turn(self._algorithm.verify, _NOBODYS if password is None else password, stored)
-        return fits and password is not None
+        return await self._in_turn(self._algorithm.verify, password, stored)
 
     async def _in_turn(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         if self._turns.tokens == 0 and len(self._turns.waiting) >= self._queue:

@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from twisted.trial.unittest import TestCase
 
@@ -109,6 +110,31 @@ class BadClientTests(TestCase):
                     told,
                 )
             )
+        self.check()
+
+    def test_costly(self) -> None:
+        """What is small costs little: it took seconds where the time to read it grew with the square of its length."""
+        quotes = b'--b\r\nContent-Disposition: form-data; name="a"; x="' + b'\\"' * 4000 + b"\r\n\r\nv\r\n"
+        form = quotes * 31 + b"--b--\r\n"
+        length = b"Content-Length: %d" % len(form)
+        accept = b"Accept: text/html,a" + b" " * 15_000 + b"b"
+        dots = b"PUT /a" + b"." * 8000 + b"x HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+        marks = "a" + "\u0301" * 660 + "\u0316" * 660
+        name = b"PUT /" + quote(marks).encode() + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n"
+        for what, sent, status, times in [
+            ("quotes without end", put(b"Content-Type: multipart/form-data; boundary=b\r\n" + length, form), 400, 1),
+            ("a name of dots", dots, 201, 5),
+            ("a name of marks", name, 201, 30),
+            ("blanks", b"GET /zzz HTTP/1.1\r\nHost: a\r\n" + accept + b"\r\n\r\n", 404, 4),
+        ]:
+            began, seen = self.worked(), set()
+            with self.connect() as connection:
+                for _ in range(times):
+                    connection.sendall(sent)
+                    seen.add(self.answer(connection))
+            cost = self.worked() - began
+            told = f"{seen}, cheap" if cost < 1 else f"{seen}, {cost:.1f} s of a processor"
+            self.rows.append(Row(what, sent[:100], f"{ {status} }, cheap", told))
         self.check()
 
     def attack(self, body: bytes, status: list[int]) -> None:

@@ -255,14 +255,14 @@ class PasswordTests(BadInputTestCase):
             self.see(f"110, {what}", sent, "401 stays")
         huge = b"GET " + path + b" HTTP/1.1\r\nHost: a\r\nAuthorization: Basic " + b"A" * 100_000 + b"\r\n\r\n"
         self.see("110, 100 KB", huge, "431 closed", 0)
-        # None at all takes as long as a wrong one.
+        # None at all is no guess, which nobody would count.
         for what, field in {
             "none": b"X: y",
             "another scheme": b"Authorization: Digest secret",
             "an owner's": b"Authorization: Bearer " + b"a" * 32,
             "no scheme": b"Authorization:",
         }.items():
-            self.see(f"110, {what}", b"GET " + path + b" HTTP/1.1\r\nHost: a\r\n" + field + b"\r\n\r\n", "503 stays")
+            self.see(f"110, {what}", b"GET " + path + b" HTTP/1.1\r\nHost: a\r\n" + field + b"\r\n\r\n", "401 stays")
         self.see("110, wrong", line(b"GET " + path + b"?password=wrong HTTP/1.1"), "503 stays")
         self.check()
 

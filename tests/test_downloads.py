@@ -163,7 +163,7 @@ class ButtonTests(DownloadsTestCase):
         name, *attributes = (pressed.header("Set-Cookie") or "").split("; ")
         self.assertEqual(f"filedrop-claim={token}", name)
         self.assertEqual({"HttpOnly", f"Path={told['path']}", "SameSite=Lax"}, set(attributes))
-        got = self.ask("GET", told["path"], {"Cookie": f"a=b; {name}"}, client=ELSEWHERE)
+        got = self.ask("GET", told["path"], BROWSER | {"Cookie": f"a=b; {name}"}, client=ELSEWHERE)
         self.assertEqual((200, b"content"), (got.status, got.body))
         self.assertEqual(pressed.header("Set-Cookie"), got.header("Set-Cookie"))
 
@@ -173,7 +173,7 @@ class ButtonTests(DownloadsTestCase):
         answer = await self.ask_slowly("PUT", FILE, {"Filedrop-Password": "s3cret"}, b"content")
         told = answer.json() | {"path": f"{FILE}/{answer.json()['id']}"}
         pressed = await self.ask_slowly("POST", told["path"], BROWSER | URLENCODED, b"password=s3cret")
-        cookie = {"Cookie": (pressed.header("Set-Cookie") or "").partition(";")[0]}
+        cookie = {"Cookie": (pressed.header("Set-Cookie") or "").partition(";")[0], "Sec-Fetch-Dest": "document"}
         page = self.ask("GET", told["path"], BROWSER | cookie)
         self.assertPage(page)
         self.assertIn(b"data-begun", page.body)
@@ -285,6 +285,41 @@ class TokenTests(DownloadsTestCase):
         self.assertEqual(
             {(None, None)}, {(each.header("Filedrop-Claim"), each.header("Set-Cookie")) for each in others}
         )
+
+    def test_preconditions(self) -> None:
+        """What If-Match does not name is 412 and takes nothing; it is judged first, and where there would be an answer."""
+        etag = self.ask("HEAD", self.path).header("ETag") or ""
+        for field in ('"nope"', f"W/{etag}", '"nope", W/"x"'):
+            for method in ("GET", "HEAD"):
+                answer = self.ask(method, self.path, {"If-Match": field, "If-None-Match": etag})
+                self.assertEqual((412, None), (answer.status, answer.header("Filedrop-Claim")), field)
+        self.assertEqual([], self.events(self.told))
+        slow = Wire(self.factory)
+        slow.stop_reading()
+        slow.send(request("GET", self.path))
+        slow.take(100_000)
+        for name, value in (("If-Match", '"nope"'), ("If-None-Match", etag), ("If-None-Match", "*")):
+            for method in ("GET", "HEAD"):
+                self.assertEqual(423, self.ask(method, self.path, {name: value}, client=ELSEWHERE).status, name)
+        slow.read_on()
+        slow.close()
+        for before in ("", '"nope", '):
+            path = self.leave(self.data)["path"]
+            field = before + (self.ask("HEAD", path).header("ETag") or "")
+            got = self.ask("GET", path, {"If-Match": field})
+            self.assertEqual((200, True), (got.status, got.body == self.data), field)
+
+    def test_body_beside(self) -> None:
+        """What comes with a request for a file, and is nobody's, is not kept."""
+        status = {"Accept": "text/event-stream", **bearer(self.told)}
+        for target, fields in ((f"{self.path}/status", status), (self.path, {})):
+            wire = Wire(self.factory)
+            wire.stop_reading()
+            wire.send(request("GET", target, {"Content-Length": "99999999", **fields}))
+            wire.run()
+            for _ in range(100):
+                wire.send(bytes(65_536))
+            self.assertFalse(wire.paused, target)
 
     def test_ways(self) -> None:
         """It is shown as a field, a cookie or a parameter, from anywhere, by whatever program."""
@@ -477,6 +512,11 @@ class FormTests(DownloadsTestCase):
         wire = Wire(self.factory)
         headers = URLENCODED | {"Transfer-Encoding": "chunked"}
         wire.send(request("POST", told["path"], headers), b"11170\r\n" + b"x" * 70_000 + b"\r\n0\r\n\r\n")
+        self.assertEqual(413, wire.responses("POST")[0].status)
+        parts = form(part("file", b"x" * 70_000, '; filename="a"'))
+        wire = Wire(self.factory)
+        chunk = b"%x\r\n" % len(parts) + parts  # and no end of the body
+        wire.send(request("POST", told["path"], MULTIPART | {"Transfer-Encoding": "chunked"}), chunk)
         self.assertEqual(413, wire.responses("POST")[0].status)
         self.assertNothingTaken(told)
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from filedropd.errors import RangeNotSatisfiable
-from filedropd.http.ranges import Selection, not_modified, select
+from filedropd.http.ranges import Selection, not_matched, not_modified, select
 
 ETAG = '"0123"'
 SIZE = 100
@@ -96,6 +96,14 @@ class SelectTests(SynchronousTestCase):
     def test_if_range_saves_from_416(self):
         """A range that is not looked at cannot be unsatisfiable."""
         self.assertEqual(WHOLE, taken(select(SIZE, ETAG, "bytes=1000-", '"other"')))
+
+    def test_if_match(self):
+        """If-Match is met by the very tag, strongly, by a list that has it, and by a star."""
+        for field in (ETAG, f" {ETAG} ", "*", f'"other", {ETAG}', f"W/{ETAG}, {ETAG}"):
+            self.assertFalse(not_matched(ETAG, field), field)
+        for field in (f"W/{ETAG}", '"other"', "", "x", f"x {ETAG}"):
+            self.assertTrue(not_matched(ETAG, field), field)
+        self.assertFalse(not_matched(ETAG, None))
 
     def test_content_range(self):
         """Content-Range says first, last and all."""

@@ -93,6 +93,7 @@ class TableTests(SynchronousTestCase):
             (errors.BodyTooLarge, 413, "Request Entity Too Large"),
             (errors.TargetTooLong, 414, "URI Too Long"),
             (errors.UnsupportedMediaType, 415, "Unsupported Media Type"),
+            (errors.PreconditionFailed, 412, "Precondition Failed"),
             (errors.RangeNotSatisfiable, 416, "Range Not Satisfiable"),
             (errors.ExpectationFailed, 417, "Expectation Failed"),
             (errors.Locked, 423, "Locked"),

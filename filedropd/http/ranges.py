@@ -67,15 +67,26 @@ def select(size: int, etag: str, range_field: str | None, if_range: str | None) 
     return Selection(first=first, length=last - first + 1, size=size, partial=True)
 
 
+def not_matched(etag: str, if_match: str | None) -> bool:
+    """Tell whether ``If-Match`` asks for something else than ``etag``, by the strong comparison (section 13.1.1)."""
+    return if_match is not None and not _names(if_match, etag, weak=False)
+
+
 def not_modified(etag: str, if_none_match: str | None) -> bool:
-    """Tell whether ``If-None-Match`` names ``etag``, by the weak comparison (RFC 9110 section 13.1.2)."""
-    if if_none_match is None:
-        return False
-    if if_none_match.strip() == "*":
+    """Tell whether ``If-None-Match`` names ``etag``, by the weak comparison (section 13.1.2)."""
+    return if_none_match is not None and _names(if_none_match, etag, weak=True)
+
+
+def _names(field: str, etag: str, *, weak: bool) -> bool:
+    """Tell whether a list of entity tags has ``etag`` in it, or stands for whatever is there.
+
+    :param weak: one that is weak is as good.
+    """
+    if field.strip() == "*":
         return True
     position = 0
-    while match := _ENTITY_TAG.match(if_none_match, position):
-        if match[2] == etag:
+    while match := _ENTITY_TAG.match(field, position):
+        if match[2] == etag and (weak or not match[1]):
             return True
         position = match.end()
     return False

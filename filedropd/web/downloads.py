@@ -15,7 +15,7 @@ from filedropd.downloads import Visit
 from filedropd.drops import Drops
 from filedropd.http.disposition import attachment
 from filedropd.http.multipart import Field, is_form, read_form
-from filedropd.http.ranges import Selection, not_modified, select
+from filedropd.http.ranges import Selection, not_matched, not_modified, select
 from filedropd.http.request import Request
 from filedropd.model import Drop, Touch
 from filedropd.passwords import candidate
@@ -79,7 +79,11 @@ class Downloads:
             recipient, fields.download_password(request), client=recipients.address(request, self._forwarding)
         )
         drop = visit.drop
+        if not_matched(drop.etag, request.header("If-Match")):
+            await self._drops.peek(visit, 0, drop.size)  # section 13.2.1: it is judged where there would be an answer
+            raise errors.PreconditionFailed
         if not_modified(drop.etag, request.header("If-None-Match")):
+            await self._drops.peek(visit, 0, drop.size)
             request.setResponseCode(304)
             request.setHeader("ETag", drop.etag)
             request.setHeader("Cache-Control", _FILE_FIELDS["Cache-Control"])
@@ -93,6 +97,8 @@ class Downloads:
             await self._deliver(request, visit)
 
     async def _deliver_whole(self, request: Request, recipient: Recipient) -> bool:
+        request.body.discard()  # nobody reads what may come with it
+
         def begin(drop: Drop, claim: Token) -> None:
             _describe(request, drop, select(drop.size, drop.etag, None, None))
             self._show(request, recipient.link, claim)
@@ -103,6 +109,7 @@ class Downloads:
         return delivered
 
     async def _deliver(self, request: Request, visit: Visit) -> None:
+        request.body.discard()
         drop = visit.drop
         selection = select(drop.size, drop.etag, request.header("Range"), request.header("If-Range"))
 
@@ -144,11 +151,11 @@ class Downloads:
 
     async def _claim(self, request: Request, id: str) -> None:  # noqa: A002 - the route's own word
         recipient = self._recipient(request, self._links.token(request, id))
-        given = await _form_password(request)
         if not same_origin(request, self._links.url(request, recipient.link)):
             # Another site's page: whoever it sent here decides on ours.
             await self._page(request, recipient)
             return
+        given = await _form_password(request)
         password = fields.download_password(request) if given is None else candidate(given)
         try:
             visit = await self._drops.look(recipient, password, client=recipients.address(request, self._forwarding))
@@ -180,7 +187,7 @@ class Downloads:
 
 def _asks_for_all(request: Request) -> bool:
     """Tell whether a request is for a whole file, whatever file it is, and shows no password."""
-    conditions = request.header("Range") is not None or request.header("If-None-Match") is not None
+    conditions = any(request.header(name) is not None for name in ("Range", "If-Match", "If-None-Match"))
     return request.method == b"GET" and not conditions and fields.download_password(request) is None
 
 
@@ -211,12 +218,8 @@ async def _form_password(request: Request) -> str | None:
     if (request.body.length or 0) > _MAX_FORM:
         raise errors.TooLarge(_MAX_FORM)
     content_type = request.header("Content-Type") or ""
-    found: str | None = None
     if is_form(content_type):
-        async for part in read_form(request.body, content_type, "file"):
-            if isinstance(part, Field) and part.name == "password":
-                found = part.value
-        return found or None
+        return await _part_password(request, content_type)
     body = b""
     async for piece in request.body:
         body += piece
@@ -226,3 +229,14 @@ async def _form_password(request: Request) -> str | None:
         return None
     given = parse_qs(body.decode("utf-8", "surrogateescape"), keep_blank_values=True, errors="surrogateescape")
     return given.get("password", [""])[-1] or None
+
+
+async def _part_password(request: Request, content_type: str) -> str | None:
+    """Return the password in a form of parts, likewise."""
+    found: str | None = None
+    async for part in read_form(request.body, content_type, "file"):
+        if request.body.received > _MAX_FORM:  # its length need not have been declared
+            raise errors.TooLarge(_MAX_FORM)
+        if isinstance(part, Field) and part.name == "password":
+            found = part.value
+    return found or None

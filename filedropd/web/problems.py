@@ -28,6 +28,7 @@ TABLE: Final[Mapping[type[errors.FiledropError], tuple[int, str]]] = {
     errors.RequestTimeout: (408, "Request Timeout"),
     errors.Gone: (410, "Gone"),
     errors.LengthRequired: (411, "Length Required"),
+    errors.PreconditionFailed: (412, "Precondition Failed"),
     errors.TooLarge: (413, "Request Entity Too Large"),
     errors.BodyTooLarge: (413, "Request Entity Too Large"),
     errors.TargetTooLong: (414, "URI Too Long"),

@@ -62,9 +62,10 @@ def returns(request: Request) -> bool:
 
     A browser shows the cookie whatever it is about.  What it downloads, and goes on with, it asks for by the address to
     which the button led, or for a range of it: where the cookie alone shows the token it is the link that is opened,
-    and nothing to be looked at would leave its tab blank.
+    and nothing to be looked at would leave its tab blank.  That it is opened in a tab a browser says itself
+    (Fetch Metadata, section 2.1); whoever does not say so gets the bytes, as with every token.
     """
-    if request.header("Range") is not None:
+    if request.header("Range") is not None or request.header("Sec-Fetch-Dest") != "document":
         return False
     return all(Token.parse(text) is None for text in _stated(request))
 

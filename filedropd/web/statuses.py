@@ -55,6 +55,7 @@ class Statuses:
 
     async def _stream(self, request: Request, link: Token, owner: Token | None) -> None:
         """Send the status as an event, and again whenever it changes; end when the drop is finished."""
+        request.body.discard()  # nobody reads what may come with it
         standings = await self._drops.watch(link, owner)
         request.setHeader("Content-Type", EVENT_STREAM)
         request.setHeader("Cache-Control", "no-store")
