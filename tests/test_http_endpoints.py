@@ -30,6 +30,7 @@ from twisted.trial.unittest import TestCase
 
 from filedropd.deferreds import shielded
 from filedropd.errors import ClientGone
+from filedropd.http.closing import LINGER_QUIET
 from filedropd.http.records import RECORD
 from filedropd.http.settling import QUIET, Settlement
 from filedropd.testing import Response, parse_responses, request
@@ -623,6 +624,30 @@ class TCPTests(EndpointContract, HalfCloseContract, TestCase):
         self.assertLessEqual(came, settlement.sent)
         self.assertLess(settlement.sent, came + held)
         self.assertLess(128 * 1024, held)  # else this test would tell nothing
+
+    async def test_unread_when_busy(self):
+        """What came while the server had no time to read is read before it closes: a RST could destroy its answer."""
+        await self.serve(lambda request: answer(request, b"too large"))
+        stalled, go_on = threading.Event(), threading.Event()
+
+        def stall() -> None:
+            stalled.set()
+            go_on.wait(PATIENCE)
+            threading.Event().wait(LINGER_QUIET)
+
+        def script(client: socket.socket) -> int:
+            client.sendall(request("PUT", "/", {"Content-Length": "1000000"}))
+            answered(client)
+            reactor.callFromThread(stall)
+            stalled.wait(PATIENCE)
+            client.sendall(bytes(1000))
+            read = threading.Event()
+            reactor.callFromThread(reactor.callLater, 0.1, read.set)
+            go_on.set()
+            read.wait(PATIENCE)
+            return client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+
+        self.assertEqual(0, await self.client(script))
 
     async def test_reset_behind_a_half_close(self):
         """A reset behind a FIN, of which Twisted tells nobody, is found out."""

@@ -66,7 +66,11 @@ class Closing:
         if self._remaining <= 0 or seconds <= 0:
             self.abort()
         else:
-            self._deadline.set(min(self._quiet, seconds), self.close)
+            self._deadline.set(min(self._quiet, seconds), self._close_unless_more)
+
+    def _close_unless_more(self) -> None:
+        """Close, unless something has come that nobody had time to read: timers are called before what is read."""
+        self._deadline.set(0, self.close)
 
     def close(self) -> None:
         """Close both sides once what was written has gone out."""
