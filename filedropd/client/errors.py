@@ -136,10 +136,11 @@ class Later(Refused):
 
 
 class Locked(Later):
-    """423: somebody else is downloading the last copy that is free."""
+    """423: somebody else has begun to download the last copy that is free."""
 
     default = (
-        "Somebody else is downloading this file. If that breaks off it can be had again: try later, or add --wait."
+        "Somebody else has begun to download this file. If that breaks off and is not taken up again it can be had: "
+        "try later, or add --wait."
     )
 
     def __init__(self, *, retry_after: float | None = None) -> None:

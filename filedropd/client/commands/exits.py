@@ -35,7 +35,7 @@ TABLE: Final[Sequence[Exit]] = (
     Exit(4, (errors.Unauthorized,), "the password is missing or wrong"),
     Exit(5, (errors.NotFound,), "there is no such file (404)"),
     Exit(6, (errors.Gone,), "the file is gone (410)"),
-    Exit(7, (errors.Locked,), "somebody else is downloading it (423)"),
+    Exit(7, (errors.Locked,), "somebody else has begun to download it (423)"),
     Exit(8, (errors.Later,), "too often, too busy or no room: later (429, 503, 507)"),
     Exit(9, (errors.Refused,), "the server refused it otherwise, or is no filedropd"),
     Exit(10, (errors.Damaged,), "what arrived is not what was sent"),
