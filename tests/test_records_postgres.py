@@ -3,30 +3,45 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Coroutine
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.threads import deferToThread
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import TestCase
 
+from filedropd.claims.asking import Granted
 from filedropd.deferreds import sleep
 from filedropd.errors import Unavailable
 from filedropd.interfaces import IRecords
 from filedropd.records.postgres import PostgresRecords
+from filedropd.records.postgres_connection import Session, connected
 from tests.contracts import records as contract
+from tests.contracts.records_base import RecordsBase, a_drop, a_wish, asking, key_of
 from tests.servers import PostgreSQL, postgresql
 
+_REACTOR: Any = reactor
 
-class PostgresRecordsTests(contract.RecordsContract, TestCase):
-    """The contract, each test with a database of its own."""
+#: Who waits for somebody else's lock.
+WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
 
-    shared = True
+#: Makes a claim take longer than the server gives a statement.
+SLOW = """
+CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(11); RETURN new; END $$;
+CREATE TRIGGER slow BEFORE INSERT ON claims FOR EACH ROW EXECUTE FUNCTION slow();
+"""
+
+
+class PostgresBase(RecordsBase):
+    """Makes records in a database of the test's own."""
 
     async def make(self) -> IRecords:
         stack = contextlib.ExitStack()
         self.addCleanup(stack.close)
-        self.url = postgresql().url(stack.enter_context(postgresql().database()))
+        self.database = stack.enter_context(postgresql().database())
+        self.url = postgresql().url(self.database)
         return self.records()
 
     async def reborn(self, records: IRecords) -> IRecords:
@@ -34,8 +49,109 @@ class PostgresRecordsTests(contract.RecordsContract, TestCase):
 
     def records(self) -> PostgresRecords:
         """Return what a daemon makes of the database."""
-        everything: Any = reactor
-        return PostgresRecords(everything, self.url)
+        return PostgresRecords(_REACTOR, self.url)
+
+    async def session(self) -> Session:
+        """Return a connection of somebody else's to the database, which is closed after the test."""
+        session = Session(await connected(_REACTOR, self.url), _REACTOR)
+        self.addCleanup(session.close)
+        return session
+
+
+class PostgresRecordsTests(PostgresBase, contract.RecordsContract, TestCase):
+    """The contract, each test with a database of its own."""
+
+    shared = True
+
+
+class CancelledTests(PostgresBase, TestCase):
+    """A statement that does not end by itself: the server cancels it, or whoever asked leaves."""
+
+    timeout = 60
+
+    async def locked(self) -> Session:
+        """Let somebody else have the drops, and keep them; returns his connection."""
+        session = await self.session()
+        await session.execute("BEGIN")
+        await session.execute("LOCK TABLE drops IN ACCESS EXCLUSIVE MODE")
+        return session
+
+    async def waiting(self) -> list[int]:
+        """Return the processes of the server's that wait for him, as soon as there are any."""
+        session = await self.session()
+        while not (found := await session.execute(WAITING)):
+            await sleep(_REACTOR, 0.02)
+        session.close()
+        return [row["pid"] for row in found]
+
+    async def cancel(self) -> None:
+        """Cancel, as an operator may, what waits for him."""
+        pids = await self.waiting()
+        postgresql().psql(f"SELECT {', '.join(f'pg_cancel_backend({pid})' for pid in pids)}")
+
+    async def assert_told(self, asked: Coroutine[Any, Any, Any]) -> None:
+        """The server cancels what is asked: that is told, logged, and no reason to stop."""
+        other = await self.locked()
+        with capturedLogs() as logged:
+            asking = Deferred.fromCoroutine(asked)
+            await self.cancel()
+            with self.assertRaises(Unavailable):
+                await asking
+        self.assertEqual(["the database {name} refused: {reason}"], [event["log_format"] for event in logged])
+        await other.execute("ROLLBACK")
+
+    async def test_read(self):
+        """Whoever reads is told that it cannot be done now; the next one reads."""
+        records = await self.holding(a_drop())
+        await self.assert_told(records.find(key_of(1)))
+        self.assertEqual(a_drop(), await records.find(key_of(1)))
+
+    async def test_change(self):
+        """Whoever claims a drop is told so, too, and nothing was claimed."""
+        records = await self.holding(a_drop())
+        await self.assert_told(records.change(key_of(1), asking(a_wish("1"))))
+        self.assertIsInstance(await records.change(key_of(1), asking(a_wish("2"))), Granted)
+
+    async def test_insert(self):
+        """Whoever leaves a drop is told so, too, and it is not there."""
+        records = await self.opened()
+        await self.assert_told(records.insert(a_drop()))
+        self.assertIsNone(await records.find(key_of(1)))
+
+    async def test_group(self):
+        """Of what is written together each is told at once: none is tried by itself, to take as long again."""
+        records = await self.holding(*map(a_drop, range(1, 9)))
+        other = await self.locked()
+        claims = [Deferred.fromCoroutine(records.change(key_of(n), asking(a_wish(str(n))))) for n in range(1, 9)]
+        outcomes = gatherResults([claim.addErrback(lambda failure: failure.trap(Unavailable)) for claim in claims])
+        with capturedLogs() as logged:
+            while len(logged) < 3:  # one on each of two lanes, and the others
+                await self.cancel()
+                await sleep(_REACTOR, 0.05)
+            self.assertEqual([Unavailable] * 8, await outcomes)
+        await other.execute("ROLLBACK")
+
+    async def test_too_long(self):
+        """So it is with a statement for which the server has no more time."""
+        records = await self.holding(a_drop())
+        postgresql().psql(SLOW, self.database)
+        with capturedLogs() as logged, self.assertRaises(Unavailable):
+            await records.change(key_of(1), asking(a_wish("1")))
+        self.assertIn("statement timeout", logged[0]["reason"])
+
+    async def test_left(self):
+        """Whoever leaves waits no longer; what he asked for goes on to its end, and the connection is used again."""
+        records = await self.holding(a_drop())
+        other = await self.locked()
+        asking = Deferred.fromCoroutine(records.find(key_of(1)))
+        (left,) = await self.waiting()
+        asking.cancel()
+        with self.assertRaises(CancelledError):
+            await asking
+        self.assertEqual([left], await self.waiting())
+        await other.execute("ROLLBACK")
+        self.assertEqual(a_drop(), await records.find(key_of(1)))
+        self.assertEqual([], self.flushLoggedErrors())
 
 
 class ListeningTests(TestCase):
@@ -45,9 +161,8 @@ class ListeningTests(TestCase):
 
     async def test_restart(self):
         """It hears again when the server is back, and is told that it may have missed something."""
-        everything: Any = reactor
         with PostgreSQL() as server:
-            records = PostgresRecords(everything, server.url())
+            records = PostgresRecords(_REACTOR, server.url())
             await records.open()
             self.addCleanup(records.close)
             heard: Deferred[str] = Deferred()
@@ -59,16 +174,15 @@ class ListeningTests(TestCase):
                 with contextlib.suppress(Unavailable):
                     await records.notify(["once"])
                     break
-                await sleep(everything, 0.05)
+                await sleep(_REACTOR, 0.05)
             self.assertEqual("once", await heard)
             self.assertEqual([], self.flushLoggedErrors())
             await records.close()
 
     async def test_away(self):
         """Closed while the server is away, it tries no more."""
-        everything: Any = reactor
         with PostgreSQL() as server:
-            records = PostgresRecords(everything, server.url())
+            records = PostgresRecords(_REACTOR, server.url())
             await records.open()
             await records.listen(self.fail, self.fail)
             await deferToThread(server.stop)

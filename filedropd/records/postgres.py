@@ -14,12 +14,13 @@ from importlib.resources.abc import Traversable
 from typing import Any, Final, TypeVar
 
 import psycopg2
-from psycopg2.extensions import TransactionRollbackError, make_dsn, parse_dsn
+from psycopg2.extensions import QueryCanceledError, TransactionRollbackError, make_dsn, parse_dsn
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from filedropd.claims.ledger import Ledger
-from filedropd.errors import Unavailable
+from filedropd.deferreds import shielded
+from filedropd.errors import FiledropError, Unavailable
 from filedropd.interfaces import IRecords, Rule, StoreUnusable
 from filedropd.model import Drop, Event
 from filedropd.records import migrations, sql, transactions
@@ -27,7 +28,7 @@ from filedropd.records.grouping import Grouping
 from filedropd.records.migrations import SCHEMA
 from filedropd.records.postgres_connection import Session
 from filedropd.records.postgres_listening import Listening
-from filedropd.records.postgres_pool import Pool, for_clients
+from filedropd.records.postgres_pool import AWAY, Pool, for_clients
 from filedropd.records.rows import Row
 from filedropd.records.together import Apart, Change, Done, Insert, Purge, Write, alone, together
 from filedropd.records.transactions import Asked, Conflict, Deciding, Keyed, Many, Transaction
@@ -191,13 +192,22 @@ class PostgresRecords:
     # -- transactions -----------------------------------------------------------------------------
 
     async def _together(self, writes: Sequence[Write]) -> list[Done | Apart]:
-        return await self._pool.run(partial(_transacted, _WRITE, together(writes)))
+        try:
+            return await self._pool.run(partial(_transacted, _WRITE, together(writes)))
+        except QueryCanceledError as error:  # so it may be for each; to find that out one by one could take minutes
+            raise self._refused(error, Unavailable(AWAY)) from error
 
     async def _alone(self, write: Write) -> Any:
         return await self._run(None if isinstance(write, Insert) else _WRITE, partial(alone, write))
 
     async def _run(self, begin: str | None, transaction: Callable[[], Transaction[T]]) -> T:
-        """Run ``transaction``; without ``begin`` it is one statement, which is a transaction by itself."""
+        """Run ``transaction``; without ``begin`` it is one statement, which is a transaction by itself.
+
+        Whoever waits for it may leave: a statement that is under way is not cancelled, see :mod:`.postgres_pool`.
+        """
+        return await shielded(self._tried(begin, transaction))
+
+    async def _tried(self, begin: str | None, transaction: Callable[[], Transaction[T]]) -> T:
         for _ in range(_TRIES):
             try:
                 return await self._pool.run(partial(_transacted, begin, transaction()))
@@ -207,9 +217,13 @@ class PostgresRecords:
                 told = for_clients(error)
                 if told is None:
                     raise
-                _log.error("the database {name} refused: {reason}", name=self.name, reason=str(error).strip())
-                raise told from error
+                raise self._refused(error, told) from error
         raise Unavailable
+
+    def _refused(self, error: psycopg2.Error, told: FiledropError) -> FiledropError:
+        """Log what the server refused, and return what whoever asked is ``told``."""
+        _log.error("the database {name} refused: {reason}", name=self.name, reason=str(error).strip())
+        return told
 
     async def _migrated(self, session: Session) -> None:
         """Bring the schema up to date; all steps that are missing, or none."""

@@ -16,6 +16,7 @@ from typing import Any, Final
 import psycopg2
 from psycopg2.extras import RealDictCursor
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 from txpostgres.txpostgres import Connection, Cursor
 
 from filedropd.deferreds import Happening
@@ -129,6 +130,13 @@ class WatchedCursor(Cursor):  # type: ignore[misc]  # txpostgres has no types
         """See ``IFileDescriptor``."""
         number: int = self._connection.fileno()
         return number
+
+    def _handleCancellation(self, failure: Failure) -> Failure:
+        """Leave an error what it is, where txpostgres takes a statement that was cancelled for one that we cancelled.
+
+        We cancel none: it was the server (``statement_timeout``) or its operator, and whoever asked is there to be told.
+        """
+        return failure
 
 
 class Watched(Connection):  # type: ignore[misc]  # likewise
