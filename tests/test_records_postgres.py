@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.threads import deferToThread
-from twisted.logger import capturedLogs
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
 
 from filedropd.claims.asking import Granted
 from filedropd.deferreds import sleep
 from filedropd.errors import Unavailable
-from filedropd.interfaces import IRecords
+from filedropd.interfaces import IRecords, StoreUnusable
 from filedropd.records.postgres import PostgresRecords
-from filedropd.records.postgres_connection import Session, connected
+from filedropd.records.postgres_connection import ANSWER, LOCK, STATEMENT, Session, connected
 from tests.contracts import records as contract
-from tests.contracts.records_base import RecordsBase, a_drop, a_wish, asking, key_of
+from tests.contracts.records_base import RecordsBase, a_drop, a_wish, asking, key_of, together
 from tests.servers import PostgreSQL, postgresql
+from tests.test_records_migrations import LATEST, SHIPPED, schema_in
 
 _REACTOR: Any = reactor
 
 #: Who waits for somebody else's lock.
 WAITING = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+
+#: What the server gives a statement.
+LIMITS = "SELECT current_setting('statement_timeout') AS statement, current_setting('lock_timeout') AS lock"
 
 #: Makes a claim take longer than the server gives a statement.
 SLOW = """
@@ -152,6 +157,48 @@ class CancelledTests(PostgresBase, TestCase):
         await other.execute("ROLLBACK")
         self.assertEqual(a_drop(), await records.find(key_of(1)))
         self.assertEqual([], self.flushLoggedErrors())
+
+
+class MigrationTests(PostgresBase, TestCase):
+    """The schema is brought up to date, and takes its time."""
+
+    timeout = 120
+
+    def records(self, *steps: str) -> PostgresRecords:
+        """Return what a daemon makes of the database that has further steps of its schema."""
+        return PostgresRecords(_REACTOR, self.url, schema=schema_in(Path(self.mktemp()), SHIPPED, *steps))
+
+    async def upgraded(self, *steps: str) -> tuple[list[PostgresRecords], list[str]]:
+        """Let two daemons start at once that have further steps; returns their records, and what was logged."""
+        await (await self.opened()).close()
+        with capturedLogs() as logged:
+            records = [self.records(*steps) for _ in range(2)]
+            await together(*map(self.open, records))
+        return records, [(formatEvent(event)).replace(self.records().name, "DATABASE") for event in logged]
+
+    async def test_long(self):
+        """A step may take longer than the server gives any other statement; who starts meanwhile waits for its end."""
+        records, logged = await self.upgraded(f"SELECT pg_sleep({ANSWER + 1})")
+        expected = [
+            f"bringing the database DATABASE up to date: from version {LATEST} to version {LATEST + 1}",
+            "waiting for another filedropd, which brings the database DATABASE up to date",
+        ]
+        self.assertCountEqual(expected, logged)
+        for each in records:
+            await each.insert(a_drop(1 + records.index(each)))
+
+    async def test_limits(self):
+        """Afterwards the limits are those that they always are, on the same connection."""
+        ((records, _), _) = await self.upgraded("SELECT 1")
+        (shown,) = await records._pool.run(lambda session: session.execute(LIMITS))
+        self.assertEqual({"statement": f"{STATEMENT:.0f}s", "lock": f"{LOCK:.0f}s"}, shown)
+
+    async def test_fails(self):
+        """A step that fails leaves no trace."""
+        await (await self.opened()).close()
+        with self.assertRaises(StoreUnusable):
+            await self.open(self.records("CREATE TABLE other (x TEXT)", "SELECT nothing"))
+        self.assertEqual("t", postgresql().psql("SELECT to_regclass('other') IS NULL", self.database))
 
 
 class ListeningTests(TestCase):

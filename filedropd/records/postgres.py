@@ -7,7 +7,6 @@ condition of the revision that was read, as everywhere.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Container, Sequence
 from functools import partial
 from importlib.resources.abc import Traversable
@@ -23,11 +22,12 @@ from filedropd.deferreds import shielded
 from filedropd.errors import FiledropError, Unavailable
 from filedropd.interfaces import IRecords, Rule, StoreUnusable
 from filedropd.model import Drop, Event
-from filedropd.records import migrations, sql, transactions
+from filedropd.records import sql, transactions
 from filedropd.records.grouping import Grouping
 from filedropd.records.migrations import SCHEMA
 from filedropd.records.postgres_connection import Session
 from filedropd.records.postgres_listening import Listening
+from filedropd.records.postgres_migrating import migrate
 from filedropd.records.postgres_pool import AWAY, Pool, for_clients
 from filedropd.records.rows import Row
 from filedropd.records.together import Apart, Change, Done, Insert, Purge, Write, alone, together
@@ -35,8 +35,6 @@ from filedropd.records.transactions import Asked, Conflict, Deciding, Keyed, Man
 
 T = TypeVar("T")
 
-#: Held while the schema is brought up to date, so that any number of daemons may start at once.
-_MIGRATING: Final = 0x66696C6564726F70  # "filedrop"
 #: How often a transaction is tried that others' got in the way of.
 _TRIES: Final = 10
 
@@ -75,14 +73,14 @@ class PostgresRecords:
         return self._pool.away
 
     async def open(self) -> None:
-        """Connect, and bring the schema up to date. After ``close`` it can be opened again.
+        """Connect, and bring the schema up to date, however long that takes. After ``close`` it can be opened again.
 
         :raises StoreUnusable: the server is away, refuses us, or the database is none of ours.
         :raises SchemaTooNew: a later version wrote it; it is left as it is.
         """
         self._pool.start()
         try:
-            await self._pool.run(self._migrated)
+            await self._pool.run(partial(migrate, self._schema, self.name))
         except Unavailable as error:
             await self.close()
             cause = str(error.__cause__ or error).strip()
@@ -225,33 +223,6 @@ class PostgresRecords:
         _log.error("the database {name} refused: {reason}", name=self.name, reason=str(error).strip())
         return told
 
-    async def _migrated(self, session: Session) -> None:
-        """Bring the schema up to date; all steps that are missing, or none."""
-        await session.execute(_WRITE)
-        try:
-            await session.execute(f"SELECT pg_advisory_xact_lock({_MIGRATING})")
-            for step in await self._missing(session):
-                await session.execute(sql.CREATE_VERSIONS)
-                # What SQLite calls BLOB.
-                await session.execute(re.sub(r"\bBLOB\b", "BYTEA", step.script))
-                await session.execute(sql.ADD_VERSION, {"version": step.version})
-        except BaseException:
-            await _rolled_back(session)
-            raise
-        await session.execute("COMMIT")
-
-    async def _missing(self, session: Session) -> list[migrations.Migration]:
-        (found,) = await session.execute(
-            "SELECT to_regclass('schema_version') IS NOT NULL AS ours, to_regclass('drops') IS NOT NULL AS others"
-        )
-        if found["others"] and not found["ours"]:
-            raise StoreUnusable(
-                f"The database {self.name} has a table 'drops' of another program. Nothing was changed. "
-                "Name another database, or another schema, in --records."
-            )
-        version = (await session.execute(sql.VERSION))[0]["version"] if found["ours"] else 0
-        return migrations.missing(migrations.load(self._schema), version, f"The database {self.name}")
-
 
 async def _transacted(begin: str | None, transaction: Transaction[T], session: Session) -> T:
     """Run ``transaction`` from its beginning to its commit, or leave no trace of it."""
@@ -261,18 +232,10 @@ async def _transacted(begin: str | None, transaction: Transaction[T], session: S
     try:
         result = await _result(session, transaction)
     except BaseException:
-        await _rolled_back(session)
+        await session.roll_back()
         raise
     await session.execute("COMMIT")
     return result
-
-
-async def _rolled_back(session: Session) -> None:
-    """Leave no trace of what was begun: where that cannot be said, close the connection, which does it."""
-    try:
-        await session.execute("ROLLBACK")
-    except Exception:  # noqa: BLE001 - what went wrong first is what is told
-        session.close()
 
 
 async def _result(session: Session, transaction: Transaction[T]) -> T:

@@ -7,9 +7,10 @@ descriptor of our own for the same socket (``dup(2)``), and that is closed when 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -44,6 +45,23 @@ class Session:
     def __init__(self, connection: Watched, clock: IReactorTime) -> None:
         self.connection = connection
         self._clock = clock
+        self._patience: float | None = ANSWER
+
+    @contextlib.contextmanager
+    def patient(self) -> Iterator[None]:
+        """Wait for the answers to what is asked within as long as the connection stands."""
+        self._patience = None
+        try:
+            yield
+        finally:
+            self._patience = ANSWER
+
+    async def roll_back(self) -> None:
+        """Leave no trace of what was begun: where that cannot be said, close the connection, which does it."""
+        try:
+            await self.execute("ROLLBACK")
+        except Exception:  # noqa: BLE001 - what went wrong first is what is told
+            self.close()
 
     async def execute(self, statement: str, values: Mapping[str, Value] | None = None) -> Sequence[Row]:
         """Send one statement and return its rows.
@@ -82,7 +100,7 @@ class Session:
     async def _execute(self, text: Callable[[Any], bytes]) -> Sequence[Row]:
         raw = self.connection.pollable().cursor(cursor_factory=RealDictCursor)
         cursor = self.connection.cursorFactory(raw, self.connection)
-        timer = self._clock.callLater(ANSWER, self.close)
+        timer = None if self._patience is None else self._clock.callLater(self._patience, self.close)
         try:
             await cursor.execute(text(raw))
             rows: Sequence[Row] = cursor.fetchall() if cursor.description is not None else ()
@@ -99,7 +117,7 @@ class Session:
             self.close()
             raise ConnectionBroken(str(error)) from error
         finally:
-            if timer.active():
+            if timer is not None and timer.active():
                 timer.cancel()
         return rows
 

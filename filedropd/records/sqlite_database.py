@@ -154,6 +154,7 @@ class Database:
             connection.row_factory = sqlite3.Row
             steps = self._missing(connection)
             self._set_up(connection)
+            migrations.announce(steps, str(self.path))
             for step in steps:
                 _apply(connection, step)
             self._make_room(connection)
