@@ -18,7 +18,7 @@ from filedropd.deferreds import sleep
 from filedropd.errors import Unavailable
 from filedropd.interfaces import IRecords, StoreUnusable
 from filedropd.records.postgres import PostgresRecords
-from filedropd.records.postgres_connection import ANSWER, LOCK, STATEMENT, Session, connected
+from filedropd.records.postgres_connection import ANSWER, LOCK, STATEMENT, Session, connected, parameters
 from tests.contracts import records as contract
 from tests.contracts.records_base import RecordsBase, a_drop, a_wish, asking, key_of, together
 from tests.servers import PostgreSQL, postgresql
@@ -67,6 +67,44 @@ class PostgresRecordsTests(PostgresBase, contract.RecordsContract, TestCase):
     """The contract, each test with a database of its own."""
 
     shared = True
+
+
+class URLTests(PostgresBase, TestCase):
+    """What a URL says of the connection holds."""
+
+    async def with_options(self, words: str) -> PostgresRecords:
+        """Return open records of a URL with ``words`` in its query."""
+        records = PostgresRecords(_REACTOR, f"{self.url}?{words}")
+        await self.open(records)
+        return records
+
+    async def test_schema(self):
+        """Records are in the schema that its options name, and heard of by others who name it; the limits are ours."""
+        await self.make()
+        postgresql().psql("CREATE SCHEMA mine", self.database)
+        records = await self.with_options("options=-c%20search_path%3Dmine%20-c%20statement_timeout%3D1d")
+        await records.insert(a_drop())
+        self.assertEqual("1", postgresql().psql("SELECT count(*) FROM mine.drops", self.database))
+        self.assertEqual("t", postgresql().psql("SELECT to_regclass('drops') IS NULL", self.database))
+        (shown,) = await records._pool.run(lambda session: session.execute(LIMITS))
+        self.assertEqual({"statement": f"{STATEMENT:.0f}s", "lock": f"{LOCK:.0f}s"}, shown)
+
+    async def test_name(self):
+        """The server knows a connection by the name that it is given, the one that listens included; or by ours."""
+        await self.make()
+        for words, name in (("application_name=drops%20of%20ours", "drops of ours"), ("", "filedropd")):
+            records = await self.with_options(words)
+            await records.listen(self.fail, self.fail)
+            names = f"SELECT application_name FROM pg_stat_activity WHERE datname = '{self.database}'"
+            self.assertEqual([name] * 2, postgresql().psql(names).splitlines())
+            await records.close()
+
+    def test_keep_alive(self):
+        """How long the kernel waits for a dead machine can be said; what is not said of it is as ever."""
+        given = parameters("postgresql://host/db?keepalives_idle=5&keepalives=0")
+        kept = {name: value for name, value in given.items() if name.startswith("keepalives")}
+        expected = {"keepalives": "0", "keepalives_idle": "5", "keepalives_interval": "10", "keepalives_count": "3"}
+        self.assertEqual(expected, kept)
 
 
 class CancelledTests(PostgresBase, TestCase):

@@ -52,7 +52,7 @@ _log = Logger()
 class PostgresRecords:
     """Drops and claims in the database at ``url``.
 
-    :param url: as libpq takes it (``postgresql://user@host/db``; a socket as ``?host=/folder``).
+    :param url: as libpq takes it (``postgresql://user@host/db``; a socket as ``?host=/folder``; see :func:`.parameters`).
     :param size: connections at most.
     :param schema: where the migrations are.
     :ivar name: what logs call it: ``url`` without its password.

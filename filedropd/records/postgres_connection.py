@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 import psycopg2
+from psycopg2.extensions import parse_dsn
 from psycopg2.extras import RealDictCursor
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -29,8 +30,18 @@ CONNECT: Final = 5.0
 STATEMENT: Final = 10.0
 LOCK: Final = 5.0
 ANSWER: Final = STATEMENT + 2.0
-#: What tells the kernel to find out, in a minute, that the server's machine is gone; see tcp(7).
-_KEEP_ALIVE: Final[Mapping[str, int]] = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+#: What the server is told of that, in the words of its command line.
+_LIMITS: Final = (
+    f"-c statement_timeout={STATEMENT:.0f}s -c lock_timeout={LOCK:.0f}s -c idle_in_transaction_session_timeout=60s"
+)
+#: What a connection has unless its URL says otherwise: a name (PGAPPNAME may say otherwise, too), and what
+#: tells the kernel to find out, in a minute, that the server's machine is gone; see tcp(7).
+_DEFAULTS: Final[Mapping[str, str]] = {
+    "fallback_application_name": "filedropd",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+}
 
 _NAME: Final = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")
 
@@ -235,16 +246,23 @@ class Watched(Connection):  # type: ignore[misc]  # likewise
         self._release()
 
 
+def parameters(url: str) -> dict[str, str]:
+    """Return what libpq is given to connect to ``url``: all that it says, and what is ours.
+
+    Of its ``options`` only the limits are not its own: the server takes the last word, which is ours.
+    """
+    given: dict[str, str] = parse_dsn(url)
+    options = " ".join(filter(None, (given.get("options"), _LIMITS)))
+    return {**_DEFAULTS, **given, "options": options}
+
+
 async def connected(reactor: Any, url: str) -> Watched:
     """Return a new connection.
 
     :raises ConnectionBroken: there is none to be had in time.
     """
     connection = Watched(reactor)
-    options = (
-        f"-c statement_timeout={STATEMENT:.0f}s -c lock_timeout={LOCK:.0f}s -c idle_in_transaction_session_timeout=60s"
-    )
-    made = connection.connect(url, options=options, application_name="filedropd", **_KEEP_ALIVE)
+    made = connection.connect(**parameters(url))
     timer = reactor.callLater(CONNECT, connection.close)
     try:
         await made
