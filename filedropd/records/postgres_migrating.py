@@ -16,7 +16,7 @@ from filedropd.records import migrations, sql
 from filedropd.records.postgres_connection import Session
 
 #: Held while the schema is brought up to date, so that any number of daemons may start at once.
-_MIGRATING: Final = 0x66696C6564726F70  # "filedrop"
+MIGRATING: Final = 0x66696C6564726F70  # "filedrop"
 
 _log = Logger()
 
@@ -46,10 +46,10 @@ async def migrate(schema: Traversable, name: str, session: Session) -> None:
 
 async def _alone(session: Session, name: str) -> None:
     """Return when nobody else is at it, until the transaction ends."""
-    (tried,) = await session.execute(f"SELECT pg_try_advisory_xact_lock({_MIGRATING}) AS alone")
+    (tried,) = await session.execute(f"SELECT pg_try_advisory_xact_lock({MIGRATING}) AS alone")
     if not tried["alone"]:
         _log.info("waiting for another filedropd, which brings the database {name} up to date", name=name)
-        await session.execute(f"SELECT pg_advisory_xact_lock({_MIGRATING})")
+        await session.execute(f"SELECT pg_advisory_xact_lock({MIGRATING})")
 
 
 async def _missing(schema: Traversable, name: str, session: Session) -> list[migrations.Migration]:
