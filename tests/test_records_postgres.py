@@ -99,6 +99,13 @@ class URLTests(PostgresBase, TestCase):
             self.assertEqual([name] * 2, postgresql().psql(names).splitlines())
             await records.close()
 
+    def test_secrets(self):
+        """What logs call a database has no password in it."""
+        url = "postgresql://user:secret1@host/db?sslpassword=secret2&passfile=/secret3&options=-c%20search_path%3Dmine"
+        name = PostgresRecords(_REACTOR, url).name
+        self.assertIn("search_path=mine", name)
+        self.assertNotIn("secret", name)
+
     def test_keep_alive(self):
         """How long the kernel waits for a dead machine can be said; what is not said of it is as ever."""
         given = parameters("postgresql://host/db?keepalives_idle=5&keepalives=0")

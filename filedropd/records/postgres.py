@@ -41,6 +41,9 @@ _TRIES: Final = 10
 #: Groups of writes under way at once: while one waits for the disk, the next one is read and decided.
 LANES: Final = 2
 
+#: What of a URL is in no log.
+_SECRETS: Final = frozenset({"password", "passfile", "sslpassword"})
+
 _WRITE: Final = "BEGIN"
 #: All that is read is of one moment.
 _READ: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
@@ -266,6 +269,6 @@ async def _executed(session: Session, step: Asked) -> Any:
 
 
 def without_password(url: str) -> str:
-    """Return what a database is called where its password is not to be read."""
-    parts = {name: value for name, value in parse_dsn(url).items() if name not in {"password", "passfile"}}
+    """Return what a database is called where its password is not to be read, nor that of the key to it."""
+    parts = {name: value for name, value in parse_dsn(url).items() if name not in _SECRETS}
     return str(make_dsn(**parts))
