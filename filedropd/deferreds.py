@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
+from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
@@ -40,6 +41,17 @@ def shielded(work: Coroutine[Any, Any, T]) -> Deferred[T]:
 
     inner.addBoth(relay)
     return outer
+
+
+async def within(clock: IReactorTime, seconds: float, work: Coroutine[Any, Any, T]) -> T:
+    """Return what ``work`` returns, if that takes no longer than ``seconds``; it goes on to its end in any case.
+
+    :raises TimeoutError: it takes longer.
+    """
+    try:
+        return await shielded(work).addTimeout(seconds, clock)
+    except defer.TimeoutError as error:
+        raise TimeoutError(f"not within {seconds:g} s") from error
 
 
 def background(work: Coroutine[Any, Any, None], what: str) -> Deferred[None]:

@@ -11,7 +11,7 @@ What changes state is shielded: a client that leaves ends its own waiting, not o
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 from twisted.internet.interfaces import IReactorTime
@@ -21,7 +21,7 @@ from filedropd.claims.asking import Recipient
 from filedropd.claims.elapsing import revoked
 from filedropd.claims.ledger import Ledger
 from filedropd.claims.policy import Policy
-from filedropd.deferreds import Gathering, shielded
+from filedropd.deferreds import Gathering, shielded, within
 from filedropd.digests import Aside, Summing
 from filedropd.downloads import IN_FLIGHT_RETRY, Downloads, Visit
 from filedropd.errors import Gone, Locked, NotFound, OwnerRequired, PasswordRequired, Unavailable
@@ -42,6 +42,10 @@ if TYPE_CHECKING:
     from filedropd.peers import Peers
     from filedropd.reaper import Reaper
     from filedropd.watching import Watches
+
+
+#: Seconds within which the stores answer, where drops can be taken and handed out.
+READY_WITHIN: Final = 3.0
 
 
 @attrs.frozen(kw_only=True)
@@ -104,6 +108,7 @@ class Drops:
         self._transfers = transfers
         self._limiter = limiter
         self._metrics = metrics
+        self._clock = clock
         self._now = now
         self._randomness = randomness
         self._aside = aside
@@ -254,10 +259,16 @@ class Drops:
         await shielded(self._limiter.password_right(key, client))
 
     async def ready(self) -> None:
-        """Return if drops can be taken and handed out.
+        """Return if drops can be taken and handed out; takes no longer than :data:`READY_WITHIN`.
 
         :raises FiledropError: they cannot, and why.
         """
+        try:
+            await within(self._clock, READY_WITHIN, self._answer())
+        except TimeoutError as error:
+            raise Unavailable("The records, or the disk, do not answer in time. Try again in a moment.") from error
+
+    async def _answer(self) -> None:
         await self._records.ping()
         await self._blobs.ping()
 

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+
+#: Seconds that the service manager is asked for when a start takes long, and after how many it is asked again.
+MORE: Final = 120.0
+ASKING: Final = 5.0
 
 _MICROSECONDS: Final = 1_000_000
 
@@ -39,6 +45,22 @@ class Notifier:
         if self._address is not None and self._period is not None and not self._watched:
             self._watched = True
             self._feed(self._period / 2)
+
+    @contextmanager
+    def taking_time(self, status: str) -> Iterator[None]:
+        """Ask for more time, again and again, until what is done within has ended: a start has a limit otherwise.
+
+        :param status: what it is, for ``systemctl status``; told where it takes so long that it is asked for.
+        """
+        asking = LoopingCall(lambda: self._send(EXTEND_TIMEOUT_USEC=round(MORE * _MICROSECONDS), STATUS=status))
+        asking.clock = self._clock
+        if self._address is not None:
+            asking.start(ASKING, now=False)
+        try:
+            yield
+        finally:
+            if asking.running:
+                asking.stop()
 
     def status(self, text: str) -> None:
         """Tell what the daemon is doing, for ``systemctl status``; one line."""

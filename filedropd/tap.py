@@ -112,7 +112,7 @@ class Daemon(Service):
             durability=config.durability,
         )
         for step in (
-            self._parts.records.open,
+            self._open_records,
             self._parts.blobs.open_store,
             self._parts.cache.open,
             self._learn_deliveries,
@@ -128,6 +128,11 @@ class Daemon(Service):
         self._process.settle_memory()
         _log.info("ready")
         self._notifier.ready("serving")
+
+    async def _open_records(self) -> None:
+        """Open the records; to bring them up to date may take longer than the service manager gives a start."""
+        with self._notifier.taking_time("opening the records"):
+            await self._parts.records.open()
 
     async def _learn_deliveries(self) -> None:
         """Learn what became of what others were sending for the daemon that stopped."""

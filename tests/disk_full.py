@@ -84,7 +84,7 @@ def _options() -> argparse.Namespace:
 
 
 def _inside(options: argparse.Namespace) -> int:
-    for name, scene in (("one", one_disk), ("two", two_disks)):
+    for name, scene in (("one", one_disk), ("two", two_disks), ("start", full_at_the_start)):
         folder = options.inside / name
         try:
             for mounted in (folder / "data", folder / "elsewhere"):
@@ -153,6 +153,24 @@ def two_disks(folder: Path, uploads: int) -> None:
         claim(status in {200, 507}, "it is answered by what it asked for, or by 507")
         ready_again(daemon, disk)
         claim(download(daemon, lasting, disk) == 200, "a download that was refused can be had")
+
+
+def full_at_the_start(folder: Path, _: int) -> None:
+    """The disk is filled while the daemon is away, which then has no room to open its records."""
+    with running(folder) as daemon:
+        disk = Disk(daemon.data)
+        lasting = left(daemon, downloads=1000)
+        daemon.stop()
+        for free, what in ((0, "without a free byte"), (16 * 1024, "with hardly a free byte")):
+            disk.fill(free)
+            daemon.spawn()
+            claim(daemon.wait() == 1, f"a start {what} ends with status 1")
+            said = daemon.log().rpartition("cannot start: ")[2].partition("\n")[0]
+            show(f"a start {what}", Counter({1: 1}), said)
+            claim("its disk is full" in said, "the log says why")
+            disk.free_again()
+        daemon.start()
+        claim(download(daemon, lasting, disk) == 200, "it starts when there is room again, with what it had")
 
 
 def refused(daemon: Daemon, uploads: int, what: str) -> None:

@@ -23,6 +23,7 @@ from filedropd.config import PostgresURL, SQLiteURL
 from filedropd.interfaces import IRecords, StoreUnusable
 from filedropd.ledgers import Ledgers
 from filedropd.model import Drop, DropState, Reason
+from filedropd.records.migrations import load
 from filedropd.testing import MemoryRecords
 from filedropd.tokens import Token
 from tests.contracts.records_base import (
@@ -359,6 +360,14 @@ class CommandTests(TestCase):
         self.assertEqual(1, status)
         self.assertIn("gone already", complaint)
         self.assertNotIn(link.text, listed + said + shown + complaint)
+
+    async def test_migrate(self):
+        """What it is at is said, since it may take a while; once the records are up to date, nothing is."""
+        path = self.folder / "drops.db"
+        made = f"filedropd-admin: making the tables of the database {path}: version {len(load())}\n"
+        for expected in (made, ""):
+            told = self.admin("migrate")
+            self.assertEqual((0, f"The records in {path} are up to date.\n", expected), told)
 
     async def test_check(self):
         """What is wrong is status 1, and 0 once it is repaired."""

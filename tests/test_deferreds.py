@@ -7,7 +7,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from filedropd.deferreds import Gathering, Happening, background, shielded, sleep
+from filedropd.deferreds import Gathering, Happening, background, shielded, sleep, within
 from filedropd.errors import Unavailable
 
 
@@ -27,6 +27,34 @@ class Work:
     async def run_silently(self) -> None:
         """Wait."""
         await self.run()
+
+
+class WithinTests(SynchronousTestCase):
+    """Work that is waited for no longer than so long."""
+
+    def setUp(self):
+        self.clock, self.work = Clock(), Work()
+        self.waiting = Deferred.fromCoroutine(within(self.clock, 3, self.work.run()))
+
+    def test_in_time(self):
+        """What comes of it in time comes out, and no timer is left."""
+        self.work.gate.callback("done")
+        self.assertEqual("done", self.successResultOf(self.waiting))
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_late(self):
+        """When the time is over that is said, and the work goes on to its end."""
+        self.clock.advance(3)
+        self.failureResultOf(self.waiting, TimeoutError)
+        self.assertFalse(self.work.ended)
+        self.work.gate.callback("done")
+        self.assertTrue(self.work.ended)
+
+    def test_left(self):
+        """Whoever waits may leave before."""
+        self.waiting.cancel()
+        self.failureResultOf(self.waiting, CancelledError)
+        self.assertEqual([], self.clock.getDelayedCalls())
 
 
 class ShieldedTests(SynchronousTestCase):

@@ -8,6 +8,7 @@ from twisted.trial.unittest import TestCase
 
 from filedropd.claims import asking
 from filedropd.claims.policy import Policy
+from filedropd.drops import READY_WITHIN
 from filedropd.errors import Gone, NotFound, OwnerRequired, PasswordRequired, Unavailable
 from filedropd.model import ClaimState, DropState, Reason
 from filedropd.reaper import TOMBSTONE
@@ -118,6 +119,17 @@ class LifeTests(CoreTestCase):
             self.core.journal.fail(step, Unavailable("away"))
             self.refused(Unavailable, self.core.drops.ready())
             self.core.journal.mend()
+
+    def test_ready_in_time(self):
+        """Whoever asks whether they are is not kept waiting by a store that stands still."""
+        for moment in ("before records.ping", "before blobs.ping"):
+            self.core.journal.hold(moment)
+            asking = Deferred.fromCoroutine(self.core.drops.ready())
+            self.core.clock.advance(READY_WITHIN - 0.1)
+            self.assertNoResult(asking)
+            self.core.clock.advance(0.1)
+            self.failureResultOf(asking, Unavailable)
+            self.core.journal.release(moment)
 
 
 class OrderTests(CoreTestCase):

@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from filedropd.notify import Notifier
+from filedropd.notify import ASKING, MORE, Notifier
 from tests.daemon import PATIENCE
 
 PID = 4711
@@ -109,6 +109,39 @@ class StateTests(NotifyCase):
         manager = self.manager()
         self.notifier(manager).status("a\nMAINPID=1\r\nb")
         self.assertEqual(manager.heard(), ["STATUS=a MAINPID=1 b"])
+
+
+class TimeTests(NotifyCase):
+    """More time for a start that takes long."""
+
+    def heard_in(self, seconds) -> list[str]:
+        """Return what is heard while something takes so many seconds, and a minute after it."""
+        manager = self.manager()
+        with self.notifier(manager).taking_time("opening"):
+            self.clock.pump([1] * seconds)
+        self.clock.pump([1] * 60)
+        return manager.heard()
+
+    def test_long(self):
+        """It is asked for again and again, each time for more than there is until the next, and no more at the end."""
+        asked = f"EXTEND_TIMEOUT_USEC={MORE * 1e6:.0f}\nSTATUS=opening"
+        self.assertEqual([asked] * 3, self.heard_in(round(3 * ASKING)))
+        self.assertGreater(MORE, 2 * ASKING)
+
+    def test_short(self):
+        """For what is soon done nothing is asked for."""
+        self.assertEqual([], self.heard_in(1))
+
+    def test_fails(self):
+        """What fails needs no more time either."""
+        with self.assertRaises(ZeroDivisionError), self.notifier(self.manager()).taking_time("opening"):
+            raise ZeroDivisionError
+        self.assertEqual([], self.clock.getDelayedCalls())
+
+    def test_nobody(self):
+        """Where nobody hears, no timer runs."""
+        with Notifier({}, self.clock, PID).taking_time("opening"):
+            self.assertEqual([], self.clock.getDelayedCalls())
 
 
 class NobodyTests(NotifyCase):

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
 
 from filedropd.claims.asking import Granted, Over
@@ -82,6 +83,20 @@ class MigrationTests(SQLiteBase, TestCase):
             self.assertEqual((sorted([*self.tables, "other"]), LATEST + 1), await self.known(path, later))
         records = await self.open_at(path, schema=later)
         self.assertEqual(a_drop(), await records.find(key_of(1)))
+
+    async def test_logged(self):
+        """The log says what is made or brought up to date, and from where to where; nothing where nothing is."""
+        path = self.a_path()
+        with capturedLogs() as logged:
+            for schema in (self.schema(), self.schema(), self.schema("SELECT 1;", "SELECT 2;")):
+                await self.known(path, schema)
+        self.assertEqual(
+            [
+                f"making the tables of the database {path.absolute()}: version {LATEST}",
+                f"bringing the database {path.absolute()} up to date: from version {LATEST} to version {LATEST + 2}",
+            ],
+            list(map(formatEvent, logged)),
+        )
 
     async def test_half_way(self):
         """A step that fails in the middle leaves nothing behind, and the database as it was."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -15,14 +16,17 @@ from pathlib import Path
 from unittest import SkipTest, skipUnless
 
 import attrs
+import psycopg2
 from twisted.trial.unittest import SynchronousTestCase
 
 from filedropd.config import SETTINGS, parse_duration
 from filedropd.config.endpoints import parse_endpoint
 from filedropd.descriptors import EACH, RESERVED
+from filedropd.records.postgres_migrating import MIGRATING
 from filedropd.tap import STOPPING
 from tests.activation import ROOT, ActivatedDaemon, exec_start, here, unit
 from tests.daemon import PATIENCE
+from tests.servers import postgresql
 from tests.test_daemon import MIB, left, request
 from tests.test_notify import ServiceManager
 
@@ -324,6 +328,23 @@ class AnnouncementTests(ActivationCase):
         self.assertEqual(asked(daemon.address), "answered")
         daemon.stop()
         self.assertIn("STOPPING=1", manager.heard())
+
+    def test_takes_long(self):
+        """It asks for more time while it waits for its database: here for another, who brings that up to date."""
+        manager = ServiceManager(f"{self.folder}/notify")
+        self.addCleanup(manager.close)
+        with (
+            postgresql().database() as database,
+            contextlib.closing(psycopg2.connect(postgresql().url(database))) as other,
+        ):
+            other.cursor().execute(f"SELECT pg_advisory_lock({MIGRATING})")
+            daemon = self.daemon(NOTIFY_SOCKET=manager.named, FILEDROPD_RECORDS=postgresql().url(database))
+            daemon.spawn()
+            self.assertRegex(manager.next(), r"^EXTEND_TIMEOUT_USEC=\d+\nSTATUS=opening the records$")
+            self.assertIn("waiting for another filedropd", daemon.log())
+            other.close()
+            self.assertEqual("READY=1\nSTATUS=serving", manager.next())
+            daemon.stop()
 
     def test_not_ready(self):
         """A daemon that cannot start is never ready."""

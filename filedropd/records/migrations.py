@@ -11,6 +11,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 import attrs
+from twisted.logger import Logger
 
 from filedropd.interfaces import SchemaTooNew
 
@@ -18,6 +19,8 @@ _NAME = re.compile(r"(\d{4})_\w+\.sql", re.ASCII)
 
 #: Where the steps are: package data.
 SCHEMA: Traversable = files("filedropd.records") / "schema"
+
+_log = Logger()
 
 
 @attrs.frozen
@@ -58,3 +61,22 @@ def missing(steps: list[Migration], version: int, database: str) -> list[Migrati
             "Start the filedropd that wrote it, or a later one."
         )
     return steps[version:]
+
+
+def announce(steps: list[Migration], name: str) -> None:
+    """Log that a database that lacks ``steps`` is brought up to date now, which may take a while; nothing where it is.
+
+    :param name: what the log calls it.
+    """
+    if not steps:
+        return
+    before, after = steps[0].version - 1, steps[-1].version
+    if before:
+        _log.info(
+            "bringing the database {name} up to date: from version {before} to version {after}",
+            name=name,
+            before=before,
+            after=after,
+        )
+    else:
+        _log.info("making the tables of the database {name}: version {after}", name=name, after=after)

@@ -7,40 +7,42 @@ condition of the revision that was read, as everywhere.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Container, Sequence
 from functools import partial
 from importlib.resources.abc import Traversable
 from typing import Any, Final, TypeVar
 
 import psycopg2
-from psycopg2.extensions import TransactionRollbackError, make_dsn, parse_dsn
+from psycopg2.extensions import QueryCanceledError, TransactionRollbackError, make_dsn, parse_dsn
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from filedropd.claims.ledger import Ledger
-from filedropd.errors import Unavailable
+from filedropd.deferreds import shielded
+from filedropd.errors import FiledropError, Unavailable
 from filedropd.interfaces import IRecords, Rule, StoreUnusable
 from filedropd.model import Drop, Event
-from filedropd.records import migrations, sql, transactions
+from filedropd.records import sql, transactions
 from filedropd.records.grouping import Grouping
 from filedropd.records.migrations import SCHEMA
 from filedropd.records.postgres_connection import Session
 from filedropd.records.postgres_listening import Listening
-from filedropd.records.postgres_pool import Pool, for_clients
+from filedropd.records.postgres_migrating import migrate
+from filedropd.records.postgres_pool import AWAY, Pool, for_clients
 from filedropd.records.rows import Row
 from filedropd.records.together import Apart, Change, Done, Insert, Purge, Write, alone, together
 from filedropd.records.transactions import Asked, Conflict, Deciding, Keyed, Many, Transaction
 
 T = TypeVar("T")
 
-#: Held while the schema is brought up to date, so that any number of daemons may start at once.
-_MIGRATING: Final = 0x66696C6564726F70  # "filedrop"
 #: How often a transaction is tried that others' got in the way of.
 _TRIES: Final = 10
 
 #: Groups of writes under way at once: while one waits for the disk, the next one is read and decided.
 LANES: Final = 2
+
+#: What of a URL is in no log.
+_SECRETS: Final = frozenset({"password", "passfile", "sslpassword"})
 
 _WRITE: Final = "BEGIN"
 #: All that is read is of one moment.
@@ -53,7 +55,7 @@ _log = Logger()
 class PostgresRecords:
     """Drops and claims in the database at ``url``.
 
-    :param url: as libpq takes it (``postgresql://user@host/db``; a socket as ``?host=/folder``).
+    :param url: as libpq takes it (``postgresql://user@host/db``; a socket as ``?host=/folder``; see :func:`.parameters`).
     :param size: connections at most.
     :param schema: where the migrations are.
     :ivar name: what logs call it: ``url`` without its password.
@@ -74,14 +76,14 @@ class PostgresRecords:
         return self._pool.away
 
     async def open(self) -> None:
-        """Connect, and bring the schema up to date. After ``close`` it can be opened again.
+        """Connect, and bring the schema up to date, however long that takes. After ``close`` it can be opened again.
 
         :raises StoreUnusable: the server is away, refuses us, or the database is none of ours.
         :raises SchemaTooNew: a later version wrote it; it is left as it is.
         """
         self._pool.start()
         try:
-            await self._pool.run(self._migrated)
+            await self._pool.run(partial(migrate, self._schema, self.name))
         except Unavailable as error:
             await self.close()
             cause = str(error.__cause__ or error).strip()
@@ -191,13 +193,22 @@ class PostgresRecords:
     # -- transactions -----------------------------------------------------------------------------
 
     async def _together(self, writes: Sequence[Write]) -> list[Done | Apart]:
-        return await self._pool.run(partial(_transacted, _WRITE, together(writes)))
+        try:
+            return await self._pool.run(partial(_transacted, _WRITE, together(writes)))
+        except QueryCanceledError as error:  # so it may be for each; to find that out one by one could take minutes
+            raise self._refused(error, Unavailable(AWAY)) from error
 
     async def _alone(self, write: Write) -> Any:
         return await self._run(None if isinstance(write, Insert) else _WRITE, partial(alone, write))
 
     async def _run(self, begin: str | None, transaction: Callable[[], Transaction[T]]) -> T:
-        """Run ``transaction``; without ``begin`` it is one statement, which is a transaction by itself."""
+        """Run ``transaction``; without ``begin`` it is one statement, which is a transaction by itself.
+
+        Whoever waits for it may leave: a statement that is under way is not cancelled, see :mod:`.postgres_pool`.
+        """
+        return await shielded(self._tried(begin, transaction))
+
+    async def _tried(self, begin: str | None, transaction: Callable[[], Transaction[T]]) -> T:
         for _ in range(_TRIES):
             try:
                 return await self._pool.run(partial(_transacted, begin, transaction()))
@@ -207,36 +218,13 @@ class PostgresRecords:
                 told = for_clients(error)
                 if told is None:
                     raise
-                _log.error("the database {name} refused: {reason}", name=self.name, reason=str(error).strip())
-                raise told from error
+                raise self._refused(error, told) from error
         raise Unavailable
 
-    async def _migrated(self, session: Session) -> None:
-        """Bring the schema up to date; all steps that are missing, or none."""
-        await session.execute(_WRITE)
-        try:
-            await session.execute(f"SELECT pg_advisory_xact_lock({_MIGRATING})")
-            for step in await self._missing(session):
-                await session.execute(sql.CREATE_VERSIONS)
-                # What SQLite calls BLOB.
-                await session.execute(re.sub(r"\bBLOB\b", "BYTEA", step.script))
-                await session.execute(sql.ADD_VERSION, {"version": step.version})
-        except BaseException:
-            await _rolled_back(session)
-            raise
-        await session.execute("COMMIT")
-
-    async def _missing(self, session: Session) -> list[migrations.Migration]:
-        (found,) = await session.execute(
-            "SELECT to_regclass('schema_version') IS NOT NULL AS ours, to_regclass('drops') IS NOT NULL AS others"
-        )
-        if found["others"] and not found["ours"]:
-            raise StoreUnusable(
-                f"The database {self.name} has a table 'drops' of another program. Nothing was changed. "
-                "Name another database, or another schema, in --records."
-            )
-        version = (await session.execute(sql.VERSION))[0]["version"] if found["ours"] else 0
-        return migrations.missing(migrations.load(self._schema), version, f"The database {self.name}")
+    def _refused(self, error: psycopg2.Error, told: FiledropError) -> FiledropError:
+        """Log what the server refused, and return what whoever asked is ``told``."""
+        _log.error("the database {name} refused: {reason}", name=self.name, reason=str(error).strip())
+        return told
 
 
 async def _transacted(begin: str | None, transaction: Transaction[T], session: Session) -> T:
@@ -247,18 +235,10 @@ async def _transacted(begin: str | None, transaction: Transaction[T], session: S
     try:
         result = await _result(session, transaction)
     except BaseException:
-        await _rolled_back(session)
+        await session.roll_back()
         raise
     await session.execute("COMMIT")
     return result
-
-
-async def _rolled_back(session: Session) -> None:
-    """Leave no trace of what was begun: where that cannot be said, close the connection, which does it."""
-    try:
-        await session.execute("ROLLBACK")
-    except Exception:  # noqa: BLE001 - what went wrong first is what is told
-        session.close()
 
 
 async def _result(session: Session, transaction: Transaction[T]) -> T:
@@ -289,6 +269,6 @@ async def _executed(session: Session, step: Asked) -> Any:
 
 
 def without_password(url: str) -> str:
-    """Return what a database is called where its password is not to be read."""
-    parts = {name: value for name, value in parse_dsn(url).items() if name not in {"password", "passfile"}}
+    """Return what a database is called where its password is not to be read, nor that of the key to it."""
+    parts = {name: value for name, value in parse_dsn(url).items() if name not in _SECRETS}
     return str(make_dsn(**parts))

@@ -7,15 +7,18 @@ descriptor of our own for the same socket (``dup(2)``), and that is closed when 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
 import psycopg2
+from psycopg2.extensions import parse_dsn
 from psycopg2.extras import RealDictCursor
 from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 from txpostgres.txpostgres import Connection, Cursor
 
 from filedropd.deferreds import Happening
@@ -27,8 +30,18 @@ CONNECT: Final = 5.0
 STATEMENT: Final = 10.0
 LOCK: Final = 5.0
 ANSWER: Final = STATEMENT + 2.0
-#: What tells the kernel to find out, in a minute, that the server's machine is gone; see tcp(7).
-_KEEP_ALIVE: Final[Mapping[str, int]] = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+#: What the server is told of that, in the words of its command line.
+_LIMITS: Final = (
+    f"-c statement_timeout={STATEMENT:.0f}s -c lock_timeout={LOCK:.0f}s -c idle_in_transaction_session_timeout=60s"
+)
+#: What a connection has unless its URL says otherwise: a name (PGAPPNAME may say otherwise, too), and what
+#: tells the kernel to find out, in a minute, that the server's machine is gone; see tcp(7).
+_DEFAULTS: Final[Mapping[str, str]] = {
+    "fallback_application_name": "filedropd",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+}
 
 _NAME: Final = re.compile(r"(?<!:):([a-z_][a-z0-9_]*)")
 
@@ -43,6 +56,23 @@ class Session:
     def __init__(self, connection: Watched, clock: IReactorTime) -> None:
         self.connection = connection
         self._clock = clock
+        self._patience: float | None = ANSWER
+
+    @contextlib.contextmanager
+    def patient(self) -> Iterator[None]:
+        """Wait for the answers to what is asked within as long as the connection stands."""
+        self._patience = None
+        try:
+            yield
+        finally:
+            self._patience = ANSWER
+
+    async def roll_back(self) -> None:
+        """Leave no trace of what was begun: where that cannot be said, close the connection, which does it."""
+        try:
+            await self.execute("ROLLBACK")
+        except Exception:  # noqa: BLE001 - what went wrong first is what is told
+            self.close()
 
     async def execute(self, statement: str, values: Mapping[str, Value] | None = None) -> Sequence[Row]:
         """Send one statement and return its rows.
@@ -81,7 +111,7 @@ class Session:
     async def _execute(self, text: Callable[[Any], bytes]) -> Sequence[Row]:
         raw = self.connection.pollable().cursor(cursor_factory=RealDictCursor)
         cursor = self.connection.cursorFactory(raw, self.connection)
-        timer = self._clock.callLater(ANSWER, self.close)
+        timer = None if self._patience is None else self._clock.callLater(self._patience, self.close)
         try:
             await cursor.execute(text(raw))
             rows: Sequence[Row] = cursor.fetchall() if cursor.description is not None else ()
@@ -98,7 +128,7 @@ class Session:
             self.close()
             raise ConnectionBroken(str(error)) from error
         finally:
-            if timer.active():
+            if timer is not None and timer.active():
                 timer.cancel()
         return rows
 
@@ -129,6 +159,13 @@ class WatchedCursor(Cursor):  # type: ignore[misc]  # txpostgres has no types
         """See ``IFileDescriptor``."""
         number: int = self._connection.fileno()
         return number
+
+    def _handleCancellation(self, failure: Failure) -> Failure:
+        """Leave an error what it is, where txpostgres takes a statement that was cancelled for one that we cancelled.
+
+        We cancel none: it was the server (``statement_timeout``) or its operator, and whoever asked is there to be told.
+        """
+        return failure
 
 
 class Watched(Connection):  # type: ignore[misc]  # likewise
@@ -209,16 +246,23 @@ class Watched(Connection):  # type: ignore[misc]  # likewise
         self._release()
 
 
+def parameters(url: str) -> dict[str, str]:
+    """Return what libpq is given to connect to ``url``: all that it says, and what is ours.
+
+    Of its ``options`` only the limits are not its own: the server takes the last word, which is ours.
+    """
+    given: dict[str, str] = parse_dsn(url)
+    options = " ".join(filter(None, (given.get("options"), _LIMITS)))
+    return {**_DEFAULTS, **given, "options": options}
+
+
 async def connected(reactor: Any, url: str) -> Watched:
     """Return a new connection.
 
     :raises ConnectionBroken: there is none to be had in time.
     """
     connection = Watched(reactor)
-    options = (
-        f"-c statement_timeout={STATEMENT:.0f}s -c lock_timeout={LOCK:.0f}s -c idle_in_transaction_session_timeout=60s"
-    )
-    made = connection.connect(url, options=options, application_name="filedropd", **_KEEP_ALIVE)
+    made = connection.connect(**parameters(url))
     timer = reactor.callLater(CONNECT, connection.close)
     try:
         await made

@@ -42,6 +42,12 @@ _STATEMENTS: Final = 512
 #: What a client is told when nothing can be committed: an upload, a download, a deletion.
 NO_ROOM: Final = "There is no room to make a note of this, and nothing is done without. Try again later."
 
+#: What an operator is told when the disk is too full to open the database: SQLite needs some room beside it.
+_FULL: Final = "The database {path} cannot be opened: its disk is full. Free some MiB there, and it starts."
+
+#: Bytes that are free on a disk which is as good as full.
+_NEARLY_NONE: Final = 2**20
+
 #: What a client is told when the database is not open.
 CLOSED = "The service is starting or stopping. Try again in a moment."
 
@@ -98,6 +104,8 @@ class Database:
         try:
             self._open()
         except OSError as error:
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise StoreUnusable(_FULL.format(path=self.path)) from error
             raise StoreUnusable(
                 f"The database {self.path} cannot be opened: {error.filename or self.path}: {error.strerror}. "
                 "Name a folder with --data-dir that the daemon's user can write to."
@@ -154,6 +162,7 @@ class Database:
             connection.row_factory = sqlite3.Row
             steps = self._missing(connection)
             self._set_up(connection)
+            migrations.announce(steps, str(self.path))
             for step in steps:
                 _apply(connection, step)
             self._make_room(connection)
@@ -336,4 +345,16 @@ def _refusal(path: Path, error: sqlite3.Error) -> str:
         )
     if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}:
         return f"The database {path} is locked by another program. Stop that one and start again."
+    # SQLite's own words for a full disk may be "disk I/O error".
+    if code in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN} and _is_full(path.parent):
+        return _FULL.format(path=path)
     return f"The database {path} cannot be opened: {error}."
+
+
+def _is_full(folder: Path) -> bool:
+    """Tell whether the disk that ``folder`` is on has hardly a byte left, as far as that can be told."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return False
+    return disk.f_bavail * disk.f_frsize < _NEARLY_NONE

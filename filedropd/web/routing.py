@@ -26,9 +26,9 @@ def answering(
         request.route = rule
         try:
             await act(request, *arguments, **named)
-        except CancelledError:  # the client has left: nobody to answer
-            raise
-        except Exception as error:  # noqa: BLE001 - one place answers them all
+        except Exception as error:  # one place answers them all
+            if isinstance(error, CancelledError) and request.disconnected:  # the client has left: nobody to answer
+                raise
             request.refuse(error)
 
     return answer
