@@ -378,11 +378,24 @@ class LoadTests(SynchronousTestCase):
                 load({setting: text}, {})
 
     def test_password(self):
-        """The password of a URL that cannot be used is not shown."""
-        for text in ("postgresql://me:se cret@[", "redis://me:secret@host/x"):
+        """The password of a URL that cannot be used is not shown, wherever the URL has it and whatever is in it."""
+        for text in (
+            "postgresql://me:se cret@[",
+            "postgresql://me:se@cret@host/db?bogus=1",
+            "postgresql://me:se/cret@host/db?bogus=1",
+            "postgresql://me@here:se:cret@host/db?bogus=1",
+            "postgresql://host/db?user=me&password=secret&bogus=1",
+            "postgresql://host/db?PassWord=se cret&bogus=1",
+            "postgresql://host/db?bogus=1&sslpassword=secret",
+            "host=db password='se cret'",
+            "redis://me:secret@host/x",
+            "redis://:se@cret@host/x",
+            "redis://host/0?password=secret",
+        ):
             setting = "cache" if text.startswith("redis") else "records"
             error = self.assertRaises(ConfigError, load, {setting: text}, {})
-            self.assertNotIn("cret", str(error))
+            self.assertIn("…", str(error), text)
+            self.assertNotIn("cret", str(error), text)
 
     def test_all_at_once(self):
         """Every fault is told at once, on a line of its own, under the key that was written, with its value."""

@@ -8,12 +8,12 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from filedropd.deferreds import sleep
 from filedropd.errors import Unavailable
 from filedropd.interfaces import IRecords
-from filedropd.records.postgres import PostgresRecords
+from filedropd.records.postgres import PostgresRecords, without_password
 from tests.contracts import records as contract
 from tests.servers import PostgreSQL, postgresql
 
@@ -36,6 +36,15 @@ class PostgresRecordsTests(contract.RecordsContract, TestCase):
         """Return what a daemon makes of the database."""
         everything: Any = reactor
         return PostgresRecords(everything, self.url)
+
+
+class NameTests(SynchronousTestCase):
+    """What logs call a database."""
+
+    def test_secrets(self):
+        """Nothing of it opens anything, wherever the URL has it."""
+        name = without_password("postgresql://me:secret@host/db?sslpassword=secret&passfile=/secret")
+        self.assertEqual({"user=me", "host=host", "dbname=db"}, set(name.split()))
 
 
 class ListeningTests(TestCase):

@@ -290,5 +290,7 @@ async def _executed(session: Session, step: Asked) -> Any:
 
 def without_password(url: str) -> str:
     """Return what a database is called where its password is not to be read."""
-    parts = {name: value for name, value in parse_dsn(url).items() if name not in {"password", "passfile"}}
+    parts = {
+        name: value for name, value in parse_dsn(url).items() if name not in {"password", "sslpassword", "passfile"}
+    }
     return str(make_dsn(**parts))
