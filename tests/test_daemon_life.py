@@ -198,6 +198,16 @@ class StopTests(DaemonLifeCase):
 class StartTests(DaemonLifeCase):
     """What a daemon says that cannot start."""
 
+    def test_nginx_log_elsewhere(self):
+        """How far nginx's log was read is noted in the data directory, wherever the log is: its folder is not ours."""
+        log = self.folder / "log-of-nginx" / "nginx.log"
+        log.parent.mkdir()
+        log.write_text(f"{'0' * 32} 200 1 OK GET -\n")
+        daemon = self.daemon("--delivery=nginx", f"--nginx-log={log}").start()
+        self.assertEqual(0, daemon.stop())
+        self.assertEqual([log], list(log.parent.iterdir()))
+        self.assertIn(str(log.stat().st_ino), (daemon.data / "nginx.log.offset").read_text())
+
     def test_data_in_use(self):
         """A second daemon on the same data ends with status 1 and says why; the first one goes on."""
         first = self.daemon().start()
