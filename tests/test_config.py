@@ -234,6 +234,7 @@ class ParseEndpointTests(GrammarCase):
         }
         refused |= {"tcp:80:x:1:y": "too many", "tcp:80:host=h": "unknown field", "tcp:80:port=81": "port twice"}
         refused |= {"tcp:80:interface=a b": "IP address", "tcp:80:backlog=0": "backlog", "tcp:80:backlog=x": "backlog"}
+        refused |= {"ssl:1:k:sslmethod=Context": "TLS_METHOD"}
         refused |= {"unix:": "must have a path", f"unix:/{'x' * 107}": "107 bytes", f"unix:/{'ä' * 54}": "107 bytes"}
         refused |= {"unix:/x:mode=888": "octal", "unix:/x:lockfile=yes": "0 or 1", "unix:\0x": "NUL"}
         refused |= {"unix:\ud800": "cannot stand", "tcp:80\\": "backslash", "systemd:X:index=0": "as domain"}

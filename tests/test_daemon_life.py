@@ -230,6 +230,16 @@ class StartTests(DaemonLifeCase):
             self.assertEqual(daemon.wait(), 1)
         self.assertIn(str(port), daemon.log())
 
+    def test_no_endpoint(self):
+        """One whose endpoint cannot be opened ends with status 1, and the last line at critical says which and why."""
+        daemon = Daemon(self.folder, listen=(f"unix:{self.folder}/none/x",))
+        self.addCleanup(daemon.kill)
+        daemon.spawn()
+        self.assertEqual(daemon.wait(), 1)
+        said = [line for line in daemon.log().splitlines() if " critical " in line][-1]
+        self.assertIn(f"cannot start: cannot listen on unix:{self.folder}/none/x: No such file or directory", said)
+        self.assertNotIn("Traceback", daemon.log())
+
     def test_bad_options(self):
         """Of several bad options each is named, before anything is made."""
         daemon = self.daemon("--max-file-size=huge", "--expires=0s", "--durability=maybe")
