@@ -250,6 +250,22 @@ class StartTests(DaemonLifeCase):
         self.assertFalse(daemon.data.exists())
 
 
+class AccessTests(DaemonLifeCase):
+    """The access log."""
+
+    def test_handed_over(self):
+        """The line of a download that nginx sends says so: its 0 bytes are not all that its client gets."""
+        daemon = self.daemon("--delivery=nginx").start()
+        link = left(daemon, b"content")["url"]
+        answer = request("GET", link, headers={"X-Sendfile-Type": "X-Accel-Redirect"})
+        self.assertIn("X-Accel-Redirect", answer.headers)
+        said = r" GET /api/v1\.0/file/<id> 200 0 bytes in \d+\.\d{3} s, the file handed over to nginx\n"
+        eventually(lambda: re.search(said, daemon.log()), "it is said")
+        request("GET", daemon.url("/healthz"))
+        self.assertEqual(1, daemon.log().count("handed over"))
+        daemon.stop()
+
+
 class SecretTests(DaemonLifeCase):
     """What somebody learns who reads the log, the database or the names of the files."""
 
