@@ -177,8 +177,14 @@ class ParseTests(GrammarCase):
             "sqlite:": SQLiteURL(Path("drops.db")),
             "sqlite:/srv/x.db": SQLiteURL(Path("/srv/x.db")),
             "postgresql://u@h/db": PostgresURL("postgresql://u@h/db"),
-            "postgres:///db?host=/run/postgresql": PostgresURL("postgres:///db?host=/run/postgresql"),
         }
+        for url in (
+            "postgres:///db?host=/run/postgresql",
+            "postgresql://u:p%40w%2F@[::1]:5,h:6/db",
+            "postgresql:///db?host=@socket",
+            "postgresql:///db?host=/a@b",
+        ):
+            records[url] = PostgresURL(url)
         known = "is not known: write sqlite: or sqlite:PATH, or a URL such as postgresql://user@host/database"
         refused = dict.fromkeys(["", "sqlite", "SQLITE:", "mysql://u@h/db", "/srv/x.db"], known)
         self.check(parse_records, records, refused | {"sqlite:///x.db": "two slashes", "sqlite:\0": "NUL"})
@@ -385,6 +391,9 @@ class LoadTests(SynchronousTestCase):
             "postgresql://me:se@cret@host/db?bogus=1",
             "postgresql://me:se/cret@host/db?bogus=1",
             "postgresql://me@here:se:cret@host/db?bogus=1",
+            "postgresql://me:se@cret@host/db",
+            "postgresql://me:x@se:cret@host/db",
+            "postgresql://me:se/cret@host/db",
             "postgresql://host/db?user=me&password=secret&bogus=1",
             "postgresql://host/db?PassWord=se cret&bogus=1",
             "postgresql://host/db?bogus=1&sslpassword=secret",
