@@ -168,8 +168,13 @@ class Daemon(Service):
     # -- stopping ---------------------------------------------------------------------------------
 
     def _signalled(self, name: str) -> None:
-        """Stop when asked for the first time, and without patience when asked again."""
-        if self._ending:
+        """Stop when asked for the first time, and without patience when asked again by somebody.
+
+        A terminal that is closed is nobody: the kernel sends SIGHUP for it, and its shell once more.
+        """
+        if self._ending and name == "SIGHUP":
+            _log.info("{signal} again: it is stopping", signal=name)
+        elif self._ending:
             _log.warn("{signal} again: stopping at once", signal=name)
             self._parts.http.hurry()
             self._reactor.callLater(AT_ONCE, self._stopped.happen)

@@ -194,11 +194,13 @@ class SignalTests(DaemonLifeCase):
             self.assertFalse((self.folder / "pid").exists())
 
     def test_hangup(self):
-        """A terminal that is closed breaks nothing off, and ends nothing that nohup keeps."""
+        """A terminal that is closed, of which we hear twice, breaks nothing off, and ends nothing that nohup keeps."""
         daemon, content = self.daemon().start(), os.urandom(LARGE)
         connection = self.download_begun(daemon, left(daemon, content)["url"])
         daemon.signal(signal.SIGHUP)
         eventually(lambda: "SIGHUP: stopping" in daemon.log(), "it is stopping")
+        daemon.signal(signal.SIGHUP)
+        eventually(lambda: "SIGHUP again" in daemon.log(), "it has heard")
         # What is not there yet of the head and the bytes comes to its end.
         self.assertGreater(sum(map(len, iter(lambda: connection.recv(MIB), b""))), LARGE - 1024)
         connection.close()
