@@ -11,6 +11,8 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
+from twisted.logger import Logger
+
 #: Status of a process that could not start.
 CANNOT_START: Final = 1
 #: Status of one that stopped, but not in order: a store failed, or did not answer. The next start recovers.
@@ -19,6 +21,9 @@ NOT_IN_ORDER: Final = 3
 # New objects before a young collection, young ones before a middle one, middle ones before a full one
 # (of which Python makes fewer still while most objects are old).
 _COLLECT: Final = (10_000, 20, 100)
+
+# What is said here is said of the whole.
+_log = Logger(namespace="filedropd")
 
 
 class Process:
@@ -32,10 +37,14 @@ class Process:
         self._status = 0
 
     def on_signals(self, asked: Callable[[str], object]) -> None:
-        """Let SIGTERM and SIGINT call ``asked`` with their names, each time, on the reactor's thread.
+        """Let SIGTERM, SIGINT and SIGHUP call ``asked`` with their names, each time, on the reactor's thread.
 
-        Call it when the reactor runs.  A signal that it has not taken itself (ignored since the shell
-        started us in the background, or taken by a debugger) stays as it is.
+        SIGHUP is that of a terminal that is closed: there is no reading the configuration anew.  SIGUSR1 and
+        SIGUSR2, where nothing takes them (twistd's log file, a debugger), do nothing and are logged: by
+        themselves they would kill.
+
+        Call it when the reactor runs.  A signal that is neither the reactor's nor the kernel's to answer
+        (ignored since the shell or nohup started us so, or taken by a debugger) stays as it is.
         """
 
         def received(number: int, frame: object) -> None:
@@ -44,6 +53,15 @@ class Process:
         for number in (signal.SIGTERM, signal.SIGINT):
             if getattr(signal.getsignal(number), "__self__", None) is self._reactor:
                 signal.signal(number, received)
+        for number, answer in ((signal.SIGHUP, received), (signal.SIGUSR1, self._left), (signal.SIGUSR2, self._left)):
+            if signal.getsignal(number) is signal.SIG_DFL:
+                signal.signal(number, answer)
+
+    def _left(self, number: int, frame: object) -> None:
+        """Do nothing about a signal but to say so."""
+        self._reactor.callFromThread(
+            _log.warn, "{signal}: nothing is done about it here", signal=signal.Signals(number).name
+        )
 
     @staticmethod
     def settle_memory() -> None:

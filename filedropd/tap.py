@@ -14,9 +14,7 @@ from typing import Any, Final
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.endpoints import serverFromString
-from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.internet.interfaces import IListeningPort
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
@@ -26,6 +24,7 @@ from filedropd.deferreds import Happening, background
 from filedropd.delivery.accel import AccelDelivery
 from filedropd.http.server import HTTPFactory
 from filedropd.interfaces import StoreUnusable
+from filedropd.listening import CannotListen, listen, written
 from filedropd.logs import destination, observer
 from filedropd.notify import Notifier
 from filedropd.parts import Parts
@@ -158,13 +157,13 @@ class Daemon(Service):
             await self._listen_on(description, self._parts.admin)
 
     async def _listen_on(self, description: str, factory: HTTPFactory) -> None:
-        port: IListeningPort = await serverFromString(self._reactor, description).listen(factory)
+        port = await listen(self._reactor, description, factory)
         self._ports.append(port)
         kind = description.partition(":")[0]
-        _log.info("listening on {kind} {address}", kind=kind, address=_written(port.getHost()))
+        _log.info("listening on {kind} {address}", kind=kind, address=written(port.getHost()))
 
     def _failed(self, failure: Failure) -> None:
-        if failure.check(StoreUnusable, CannotListenError):
+        if failure.check(StoreUnusable, CannotListen):
             _log.critical("cannot start: {reason}", reason=str(failure.value))
         else:
             _log.failure("cannot start", failure=failure)
@@ -174,8 +173,13 @@ class Daemon(Service):
     # -- stopping ---------------------------------------------------------------------------------
 
     def _signalled(self, name: str) -> None:
-        """Stop when asked for the first time, and without patience when asked again."""
-        if self._ending:
+        """Stop when asked for the first time, and without patience when asked again by somebody.
+
+        A terminal that is closed is nobody: the kernel sends SIGHUP for it, and its shell once more.
+        """
+        if self._ending and name == "SIGHUP":
+            _log.info("{signal} again: it is stopping", signal=name)
+        elif self._ending:
             _log.warn("{signal} again: stopping at once", signal=name)
             self._parts.http.hurry()
             self._reactor.callLater(AT_ONCE, self._stopped.happen)
@@ -243,12 +247,3 @@ class Daemon(Service):
         await self._parts.admin.drain(0)
         if broken:
             _log.warn("{broken} transfers were broken off", broken=broken)
-
-
-def _written(address: IAddress) -> str:
-    """Return where one listens."""
-    host = getattr(address, "host", None)
-    if host is None:
-        name = getattr(address, "name", None)
-        return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
-    return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"  # type: ignore[attr-defined]  # both IPv4Address and IPv6Address

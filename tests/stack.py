@@ -141,7 +141,8 @@ def configured(port: int, upstream: Iterable[str], data: Path) -> str:
     for before, after, times in (
         ("    listen 80 ", f"    listen 127.0.0.1:{port} ", 1),
         ("    server 127.0.0.1:8002;", servers, 1),
-        ("/var/lib/filedropd/", f"{data}/", 3),
+        ("/var/lib/filedropd/", f"{data}/", 2),
+        ("access_log /var/log/filedropd/", f"access_log {data}/", 1),
     ):
         if text.count(before) != times:
             raise AssertionError(f"etc/nginx/filedropd.conf has {before!r} {text.count(before)} times, not {times}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -387,3 +388,58 @@ class CommandTests(TestCase):
         copied = self.admin("copy-records", "sqlite:drops.db", "sqlite:new.db")
         self.assertEqual(0, copied[0], copied)
         self.assertIn("0 drops", copied[1])
+
+
+class DocumentTests(TestCase):
+    """What docs/admin.md has to be copied."""
+
+    def setUp(self):
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        self.file = self.folder / "filedropd.toml"
+        self.file.write_text('public_url = "https://files.example.org"\n')
+
+    def commands(self, heading: str) -> list[str]:
+        """Return the document's commands below a heading, each as one line, to be run here."""
+        text = (Path(__file__).parents[1] / "docs" / "admin.md").read_text("utf-8")
+        section = re.split(r"^## ", text.partition(f"\n{heading}\n")[2], flags=re.MULTILINE)[0]
+        blocks = re.findall(r"^ *```sh\n(.*?)^ *```$", section, re.MULTILINE | re.DOTALL)
+        return [" ".join(block.replace("\\\n", " ").split()) for block in blocks]
+
+    def run_here(self, command: str, database: str) -> tuple[int, str]:
+        """Run a command as the document has it, but on our folder and database; returns how it ends and what it says."""
+        for before, after in (
+            ("runuser -u filedropd -- /opt/filedropd/bin/filedropd-admin", f"{sys.executable} -m filedropd.admin"),
+            ("--config=/etc/filedropd.toml", f"--config={self.file}"),
+            ("--data-dir=/var/lib/filedropd", f"--data-dir={self.folder}/data"),
+        ):
+            self.assertEqual(1, command.count(before), command)
+            command = command.replace(before, after)
+        command = command.replace("postgresql://filedropd@/filedropd?host=/run/postgresql", database)
+        done = subprocess.run(
+            ["sh", "-c", command],
+            cwd=self.folder,
+            env={"PYTHONPATH": str(Path(__file__).parent.parent), "PATH": "/usr/bin:/bin"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        return done.returncode, done.stdout
+
+    async def test_move(self):
+        """Records move from SQLite to PostgreSQL as it says, and all files are found then."""
+        async with opened(_REACTOR, SQLiteURL(self.folder / "data" / "drops.db"), new=True) as records:
+            for number in (1, 2):
+                await records.insert(a_drop(number))
+                keep(self.folder / "data", a_drop(number).blob)
+        copy_command, check_command = self.commands("## From SQLite to PostgreSQL")
+        with contextlib.ExitStack() as stack:
+            url = postgresql().url(stack.enter_context(postgresql().database()))
+            status, said = self.run_here(copy_command, url)
+            self.assertEqual(0, status, said)
+            self.assertIn("2 drops", said)
+            self.file.write_text(f'{self.file.read_text()}records = "{url}"\n')
+            status, said = self.run_here(check_command, url)
+            self.assertEqual((0, "2 drops have their files, 0 have none; 0 files belong to no drop.\n"), (status, said))

@@ -177,8 +177,14 @@ class ParseTests(GrammarCase):
             "sqlite:": SQLiteURL(Path("drops.db")),
             "sqlite:/srv/x.db": SQLiteURL(Path("/srv/x.db")),
             "postgresql://u@h/db": PostgresURL("postgresql://u@h/db"),
-            "postgres:///db?host=/run/postgresql": PostgresURL("postgres:///db?host=/run/postgresql"),
         }
+        for url in (
+            "postgres:///db?host=/run/postgresql",
+            "postgresql://u:p%40w%2F@[::1]:5,h:6/db",
+            "postgresql:///db?host=@socket",
+            "postgresql:///db?host=/a@b",
+        ):
+            records[url] = PostgresURL(url)
         known = "is not known: write sqlite: or sqlite:PATH, or a URL such as postgresql://user@host/database"
         refused = dict.fromkeys(["", "sqlite", "SQLITE:", "mysql://u@h/db", "/srv/x.db"], known)
         self.check(parse_records, records, refused | {"sqlite:///x.db": "two slashes", "sqlite:\0": "NUL"})
@@ -234,6 +240,7 @@ class ParseEndpointTests(GrammarCase):
         }
         refused |= {"tcp:80:x:1:y": "too many", "tcp:80:host=h": "unknown field", "tcp:80:port=81": "port twice"}
         refused |= {"tcp:80:interface=a b": "IP address", "tcp:80:backlog=0": "backlog", "tcp:80:backlog=x": "backlog"}
+        refused |= {"ssl:1:k:sslmethod=Context": "TLS_METHOD"}
         refused |= {"unix:": "must have a path", f"unix:/{'x' * 107}": "107 bytes", f"unix:/{'ä' * 54}": "107 bytes"}
         refused |= {"unix:/x:mode=888": "octal", "unix:/x:lockfile=yes": "0 or 1", "unix:\0x": "NUL"}
         refused |= {"unix:\ud800": "cannot stand", "tcp:80\\": "backslash", "systemd:X:index=0": "as domain"}
@@ -378,11 +385,27 @@ class LoadTests(SynchronousTestCase):
                 load({setting: text}, {})
 
     def test_password(self):
-        """The password of a URL that cannot be used is not shown."""
-        for text in ("postgresql://me:se cret@[", "redis://me:secret@host/x"):
+        """The password of a URL that cannot be used is not shown, wherever the URL has it and whatever is in it."""
+        for text in (
+            "postgresql://me:se cret@[",
+            "postgresql://me:se@cret@host/db?bogus=1",
+            "postgresql://me:se/cret@host/db?bogus=1",
+            "postgresql://me@here:se:cret@host/db?bogus=1",
+            "postgresql://me:se@cret@host/db",
+            "postgresql://me:x@se:cret@host/db",
+            "postgresql://me:se/cret@host/db",
+            "postgresql://host/db?user=me&password=secret&bogus=1",
+            "postgresql://host/db?PassWord=se cret&bogus=1",
+            "postgresql://host/db?bogus=1&sslpassword=secret",
+            "host=db password='se cret'",
+            "redis://me:secret@host/x",
+            "redis://:se@cret@host/x",
+            "redis://host/0?password=secret",
+        ):
             setting = "cache" if text.startswith("redis") else "records"
             error = self.assertRaises(ConfigError, load, {setting: text}, {})
-            self.assertNotIn("cret", str(error))
+            self.assertIn("…", str(error), text)
+            self.assertNotIn("cret", str(error), text)
 
     def test_all_at_once(self):
         """Every fault is told at once, on a line of its own, under the key that was written, with its value."""

@@ -198,6 +198,16 @@ class StopTests(DaemonLifeCase):
 class StartTests(DaemonLifeCase):
     """What a daemon says that cannot start."""
 
+    def test_nginx_log_elsewhere(self):
+        """How far nginx's log was read is noted in the data directory, wherever the log is: its folder is not ours."""
+        log = self.folder / "log-of-nginx" / "nginx.log"
+        log.parent.mkdir()
+        log.write_text(f"{'0' * 32} 200 1 OK GET -\n")
+        daemon = self.daemon("--delivery=nginx", f"--nginx-log={log}").start()
+        self.assertEqual(0, daemon.stop())
+        self.assertEqual([log], list(log.parent.iterdir()))
+        self.assertIn(str(log.stat().st_ino), (daemon.data / "nginx.log.offset").read_text())
+
     def test_data_in_use(self):
         """A second daemon on the same data ends with status 1 and says why; the first one goes on."""
         first = self.daemon().start()
@@ -220,6 +230,16 @@ class StartTests(DaemonLifeCase):
             self.assertEqual(daemon.wait(), 1)
         self.assertIn(str(port), daemon.log())
 
+    def test_no_endpoint(self):
+        """One whose endpoint cannot be opened ends with status 1, and the last line at critical says which and why."""
+        daemon = Daemon(self.folder, listen=(f"unix:{self.folder}/none/x",))
+        self.addCleanup(daemon.kill)
+        daemon.spawn()
+        self.assertEqual(daemon.wait(), 1)
+        said = [line for line in daemon.log().splitlines() if " critical " in line][-1]
+        self.assertIn(f"cannot start: cannot listen on unix:{self.folder}/none/x: No such file or directory", said)
+        self.assertNotIn("Traceback", daemon.log())
+
     def test_bad_options(self):
         """Of several bad options each is named, before anything is made."""
         daemon = self.daemon("--max-file-size=huge", "--expires=0s", "--durability=maybe")
@@ -228,6 +248,22 @@ class StartTests(DaemonLifeCase):
         for name in ("--max-file-size 'huge'", "--expires '0s'", "--durability 'maybe'"):
             self.assertIn(name, daemon.log())
         self.assertFalse(daemon.data.exists())
+
+
+class AccessTests(DaemonLifeCase):
+    """The access log."""
+
+    def test_handed_over(self):
+        """The line of a download that nginx sends says so: its 0 bytes are not all that its client gets."""
+        daemon = self.daemon("--delivery=nginx").start()
+        link = left(daemon, b"content")["url"]
+        answer = request("GET", link, headers={"X-Sendfile-Type": "X-Accel-Redirect"})
+        self.assertIn("X-Accel-Redirect", answer.headers)
+        said = r" GET /api/v1\.0/file/<id> 200 0 bytes in \d+\.\d{3} s, the file handed over to nginx\n"
+        eventually(lambda: re.search(said, daemon.log()), "it is said")
+        request("GET", daemon.url("/healthz"))
+        self.assertEqual(1, daemon.log().count("handed over"))
+        daemon.stop()
 
 
 class SecretTests(DaemonLifeCase):

@@ -112,6 +112,19 @@ class TrailTests(SynchronousTestCase):
         self.trail.save({name(number) for number in unrecorded})
         return self.opened()
 
+    def test_elsewhere(self):
+        """A log in a folder of somebody else's needs no more than to be read, nor to be there before nginx has made it."""
+        folder = self.folder / "log"
+        self.path = folder / "nginx.log"
+        trail = self.opened()
+        self.assertEqual([], self.read(trail))
+        folder.mkdir()
+        self.write(text(1), text(2))
+        self.assertEqual([1, 2], self.read(trail))
+        trail.save(())
+        self.assertEqual([self.path], list(folder.iterdir()))
+        self.assertEqual(f"[[{self.path.stat().st_ino}, {2 * len(text(1))}]]", self.kept.read_text())
+
     def test_missing(self):
         """A log that is not there yet has no lines; it is read from its beginning when it is."""
         self.assertEqual([], self.read())

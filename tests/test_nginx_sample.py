@@ -168,7 +168,7 @@ class SampleTestCase(SynchronousTestCase):
             ("    server 127.0.0.1:8002;", f"    server 127.0.0.1:{self.upstream.server_port};"),
             ("alias /var/lib/filedropd/", f"alias {self.data}/"),
             ("from=/var/lib/filedropd/", f"from={self.data}/"),
-            ("access_log /var/lib/filedropd/", f"access_log {self.data}/"),
+            ("access_log /var/log/filedropd/", f"access_log {self.data}/"),
         ):
             self.assertEqual(1, text.count(before), before)
             text = text.replace(before, after)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from klein import Klein
@@ -142,6 +143,13 @@ class MainPortTests(OperatorsTestCase):
         ):
             self.assertEqual(404, self.ask("GET", "/metrics", client, Host="localhost").status, client)
         self.assertEqual(404, self.ask("GET", "/metrics", CLIENT, X_Forwarded_For="127.0.0.1").status)
+
+    def test_socket(self):
+        """A UNIX socket is a proxy's, which nothing tells from somebody of this machine; the document says so."""
+        for host in ("localhost", "127.0.0.1"):
+            self.assertEqual(404, self.ask("GET", "/metrics", UNIXAddress(None), Host=host).status, host)
+        text = (Path(__file__).parents[1] / "docs" / "operations.md").read_text("utf-8")
+        self.assertIn("On a UNIX socket of `listen` it is 404", text)
 
     def test_proxy(self):
         """Nor for those for whom a proxy on this machine asks, which says so, or asks by the name the world has."""

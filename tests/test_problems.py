@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from twisted.logger import LogEvent, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
@@ -106,6 +108,15 @@ class TableTests(SynchronousTestCase):
         ]:
             answer = refusal(an_error(kind))
             self.assertEqual((code, words.encode(), words), (answer.code, answer.reason, told(answer)["error"]))
+
+    def test_documented(self):
+        """The README has what a method may be answered, and no status that there is not."""
+        text = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+        table = text.partition("What you may meet:\n\n")[2].partition("\n\n")[0]
+        rows = re.findall(r"^\| ((?:`\d{3}`(?:, )?)+) \|", table, re.MULTILINE)
+        codes = {int(code) for row in rows for code in re.findall(r"\d{3}", row)}
+        self.assertLessEqual({404, 405, 410, 501}, codes)
+        self.assertLessEqual(codes, {code for code, _ in TABLE.values()})
 
     def test_bodies(self):
         """Each body is JSON that says what happened and what to do, and is as long as the head says."""

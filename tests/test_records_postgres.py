@@ -11,13 +11,13 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.threads import deferToThread
 from twisted.logger import capturedLogs, formatEvent
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from filedropd.claims.asking import Granted
 from filedropd.deferreds import sleep
 from filedropd.errors import Unavailable
 from filedropd.interfaces import IRecords, StoreUnusable
-from filedropd.records.postgres import PostgresRecords
+from filedropd.records.postgres import PostgresRecords, without_password
 from filedropd.records.postgres_connection import ANSWER, LOCK, STATEMENT, Session, connected, parameters
 from tests.contracts import records as contract
 from tests.contracts.records_base import RecordsBase, a_drop, a_wish, asking, key_of, together
@@ -244,6 +244,15 @@ class MigrationTests(PostgresBase, TestCase):
         with self.assertRaises(StoreUnusable):
             await self.open(self.records("CREATE TABLE other (x TEXT)", "SELECT nothing"))
         self.assertEqual("t", postgresql().psql("SELECT to_regclass('other') IS NULL", self.database))
+
+
+class NameTests(SynchronousTestCase):
+    """What logs call a database."""
+
+    def test_secrets(self):
+        """Nothing of it opens anything, wherever the URL has it."""
+        name = without_password("postgresql://me:secret@host/db?sslpassword=secret&passfile=/secret")
+        self.assertEqual({"user=me", "host=host", "dbname=db"}, set(name.split()))
 
 
 class ListeningTests(TestCase):

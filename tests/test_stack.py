@@ -16,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from filedropd.config import Options
 from filedropd.config.parse import PostgresURL
 from filedropd.redis_url import RedisURL
-from tests.activation import ROOT, here
+from tests.activation import ROOT, here, unit
 from tests.daemon import PATIENCE, eventually
 from tests.servers import free_port
 from tests.test_systemd import EXPOSURE, NEEDS_SYSTEMD, analyze
@@ -144,15 +144,30 @@ class DocumentTests(SynchronousTestCase):
         self.assertEqual(Path("/var/lib/filedropd"), options.configuration.blobs.path)
         self.assertEqual("nginx", options.configuration.delivery)
 
+    def test_log(self):
+        """nginx logs, as root, into a folder that is root's wherever it is told of, and that no unit gives the daemon."""
+        sample = (ROOT / "etc" / "nginx" / "filedropd.conf").read_text("utf-8")
+        deploy, operations = ((ROOT / "docs" / name).read_text("utf-8") for name in ("deploy.md", "operations.md"))
+        for text in (sample, deploy, operations):
+            self.assertEqual({"/var/log/filedropd/nginx.log"}, set(re.findall(r"/[\w/]+/nginx\.log\b", text)))
+            self.assertIn("install -d -o root -g filedropd -m 2750 /var/log/filedropd\n", text)
+        self.assertIn("access_log /var/log/filedropd/nginx.log ", sample)
+        self.assertIn("\n/var/log/filedropd/nginx.log {\n", deploy)
+        for text in (deploy, operations):
+            self.assertIn('nginx_log = "/var/log/filedropd/nginx.log"', text)
+        for name in ("filedropd.service", "filedropd@.service"):
+            section = unit(name)["Service"]
+            self.assertEqual("strict", section["ProtectSystem"])
+            self.assertEqual([], [key for key in ("LogsDirectory", "ReadWritePaths") if key in section], name)
+
     def test_paths(self):
         """nginx's sample, the configuration and the unit agree on where the shared folder is."""
         sample = (ROOT / "etc" / "nginx" / "filedropd.conf").read_text("utf-8")
-        unit = (ROOT / "systemd" / "filedropd@.service").read_text("utf-8")
-        self.assertIn("access_log /var/lib/filedropd/nginx.log ", sample)
-        self.assertIn('nginx_log = "/var/lib/filedropd/nginx.log"', self.blocks("toml")[0])
-        self.assertIn("\nStateDirectory=filedropd filedropd-%i\n", unit)
+        service = (ROOT / "systemd" / "filedropd@.service").read_text("utf-8")
+        self.assertIn("alias /var/lib/filedropd/blobs/;", sample)
+        self.assertIn("\nStateDirectory=filedropd filedropd-%i\n", service)
         self.assertIn("server unix:/run/filedropd-1/http.sock;", "".join(self.blocks("nginx")))
-        self.assertIn("--listen=unix:/run/filedropd-%i/http.sock:", unit)
+        self.assertIn("--listen=unix:/run/filedropd-%i/http.sock:", service)
 
 
 @NEEDS_SYSTEMD

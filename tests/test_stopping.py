@@ -23,7 +23,7 @@ from filedropd.testing import Wire, request
 from tests.api import APITestCase
 from tests.daemon import Daemon, eventually
 from tests.stopping import rounds
-from tests.test_daemon import SAME, begun, left
+from tests.test_daemon import MIB, SAME, begun, left
 from tests.test_daemon import request as request_of
 from tests.test_daemon_life import LARGE, DaemonLifeCase, path_of
 from tests.wired import Held, Service
@@ -183,8 +183,8 @@ class SignalTests(DaemonLifeCase):
     """What signals do, once and again."""
 
     def test_status(self):
-        """A daemon that is asked to end by SIGTERM or SIGINT ends with status 0, and takes its pidfile with it."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        """A daemon that is asked to end by whichever signal does so in order, and takes its pidfile with it."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             daemon = WithPidfile(self.folder)
             self.addCleanup(daemon.kill)
             daemon.start()
@@ -192,6 +192,35 @@ class SignalTests(DaemonLifeCase):
             daemon.signal(number)
             self.assert_in_order(daemon, daemon.wait())
             self.assertFalse((self.folder / "pid").exists())
+
+    def test_hangup(self):
+        """A terminal that is closed, of which we hear twice, breaks nothing off, and ends nothing that nohup keeps."""
+        daemon, content = self.daemon().start(), os.urandom(LARGE)
+        connection = self.download_begun(daemon, left(daemon, content)["url"])
+        daemon.signal(signal.SIGHUP)
+        eventually(lambda: "SIGHUP: stopping" in daemon.log(), "it is stopping")
+        daemon.signal(signal.SIGHUP)
+        eventually(lambda: "SIGHUP again" in daemon.log(), "it has heard")
+        # What is not there yet of the head and the bytes comes to its end.
+        self.assertGreater(sum(map(len, iter(lambda: connection.recv(MIB), b""))), LARGE - 1024)
+        connection.close()
+        self.assert_in_order(daemon, daemon.wait())
+        kept = UnderNohup(self.folder)
+        self.addCleanup(kept.kill)
+        kept.start()
+        kept.signal(signal.SIGHUP)
+        self.assertEqual(200, request_of("GET", kept.url("/readyz")).status_code)
+        self.assertEqual(0, kept.stop())
+
+    def test_of_no_use(self):
+        """A signal that asks for nothing here is logged, and ends nothing."""
+        daemon = self.daemon().start()
+        for number in (signal.SIGUSR1, signal.SIGUSR2):
+            daemon.signal(number)
+            line = f"{number.name}: nothing is done about it here"
+            eventually(lambda: line in daemon.log(), "it is said")  # noqa: B023 - called here
+        self.assertEqual(200, request_of("GET", daemon.url("/readyz")).status_code)
+        self.assert_in_order(daemon, daemon.stop())
 
     def test_again(self):
         """A second signal, of whichever kind, breaks off what runs; the rest goes in order, and the file is there."""
@@ -280,6 +309,13 @@ class WithPidfile(Daemon):
 
     def _command(self) -> list[str]:
         return [f"--pidfile={self.folder}/pid" if each == "--pidfile=" else each for each in super()._command()]
+
+
+class UnderNohup(Daemon):
+    """A daemon that is to outlive its terminal."""
+
+    def _command(self) -> list[str]:
+        return ["nohup", *super()._command()]
 
 
 class WithLogfile(Daemon):

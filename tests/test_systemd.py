@@ -130,6 +130,11 @@ class UnitTests(SynchronousTestCase):
         needed = int(default("max-connections")) * EACH + RESERVED
         self.assertGreaterEqual(int(unit("filedropd.service")["Service"]["LimitNOFILE"]), needed)
 
+    def test_restarted(self):
+        """Whatever ended the daemon, systemd starts it again, unless it was systemd: status 0 and SIGHUP are no failures."""
+        for name in ("filedropd.service", "filedropd@.service"):
+            self.assertEqual("always", unit(name)["Service"]["Restart"], name)
+
     def test_time_to_drain(self):
         """systemd waits longer than the daemon may take to stop."""
         patience = in_seconds(unit("filedropd.service")["Service"]["TimeoutStopSec"])

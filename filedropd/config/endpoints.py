@@ -21,6 +21,8 @@ _LONGEST_ADDRESS = 107
 
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _OCTAL = re.compile(r"[0-7]{1,4}", re.ASCII)
+# Of OpenSSL.SSL, which has nothing else that ends so.
+_METHOD = re.compile(r"(?:SSLv23|TLS|TLSv1|TLSv1_[12])_METHOD", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9._-]+", re.ASCII)
 
 # Fields in the order in which they may stand without a name; the first must be there.
@@ -108,6 +110,11 @@ def _check_port(text: str) -> None:
         raise ValueError("must have a port from 0 to 65535 (0: any that is free)")
 
 
+def _check_method(text: str) -> None:
+    if not _METHOD.fullmatch(text):
+        raise ValueError("must have TLS_METHOD as sslmethod, or none")
+
+
 def _check_interface(text: str) -> None:
     if text and not _HOST.fullmatch(text):
         try:
@@ -154,6 +161,7 @@ def _check_index(text: str) -> None:
 
 _CHECKS: Mapping[str, Callable[[str], None]] = {
     "port": _check_port,
+    "sslmethod": _check_method,
     "interface": _check_interface,
     "backlog": _check_backlog,
     "address": _check_address,

@@ -38,6 +38,7 @@ _MOST_DIGITS = 19
 # ASCII matters beside IGNORECASE too: without it, K matches the Kelvin sign.
 _SIZE = re.compile(r"([0-9]+)([KMGT]I?B)?", re.ASCII | re.IGNORECASE)
 _DURATION = re.compile(r"([0-9]+)([smhd])?", re.ASCII)
+_PORTS = re.compile(r"[0-9,]*", re.ASCII)
 _DIGITS = re.compile(r"[0-9]+", re.ASCII)
 _SECONDS = {None: 1, "s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
@@ -243,10 +244,15 @@ def parse_records(text: str) -> SQLiteURL | PostgresURL:
         except ValueError as error:
             raise ValueError(f"{error}, or a URL such as postgresql://user@host/database") from None
     try:
-        parse_dsn(text)
+        found = parse_dsn(text)
     except ProgrammingError as error:
         # libpq's words may have a part of the URL, and that a part of the password.
         raise ValueError("is not a URL of libpq's: write one such as postgresql://user@host/database") from error
+    # An @ or / of a password cuts it in two, and the rest would be tried, and told of, as the host or the port. (A host
+    # that begins with @ or / is a socket.)
+    hosts = [host for host in found.get("host", "").split(",") if not host.startswith("/")]
+    if any("@" in host[1:] for host in hosts) or not _PORTS.fullmatch(found.get("port", "")):
+        raise ValueError("has a host or port that is none: write an @ of the password as %40, a / as %2F, a : as %3A")
     return PostgresURL(text)
 
 

@@ -21,8 +21,12 @@ _LARGEST_FILE = 1024 * 1024
 
 # Characters of a value that a fault shows.
 _LONGEST_SHOWN = 200
-# What stands between the name and the @ of a URL.
-_PASSWORD = re.compile(r"(://[^/@:]*:)[^@]*(@)")
+# Where a URL has its password: between the name and the last @, for one who forgot to encode his has more of them; and
+# under libpq's keywords, to their end or beyond. Rather too much is left out than too little.
+_PASSWORDS = (
+    re.compile(r"(://[^:]*:).*(@)", re.DOTALL),
+    re.compile(r"(\b(?:ssl)?password\s*=)[^&]*()", re.IGNORECASE),
+)
 
 
 @attrs.frozen
@@ -177,7 +181,8 @@ def _unknown(name: str, known: Iterable[str]) -> str:
 def _shown(item: object) -> str:
     """Return a value as one short line, without what a terminal would act on, and without the password of a URL."""
     if isinstance(item, str):
-        item = _PASSWORD.sub(r"\1…\2", item)
+        for password in _PASSWORDS:
+            item = password.sub(r"\1…\2", item)
         return repr(item if len(item) <= _LONGEST_SHOWN else item[:_LONGEST_SHOWN] + "…")
     if isinstance(item, bool):
         return str(item).lower()

@@ -45,3 +45,8 @@ def redirect(request: Request, uri: str) -> None:
         request.responseHeaders.removeHeader(name)
     request.setHeader("Content-Length", "0")
     request.setHeader("X-Accel-Redirect", uri)
+
+
+def redirected(request: Request) -> bool:
+    """Tell whether the answer is one that :func:`redirect` has made: the bytes are for that server to send."""
+    return bool(request.responseHeaders.hasHeader(WAY))

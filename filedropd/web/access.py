@@ -8,6 +8,7 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
+from filedropd.http.fronting import redirected
 from filedropd.http.interfaces import Connection
 from filedropd.http.request import Request
 from filedropd.web.forwarding import NOBODY, Forwarding, peer_address
@@ -51,7 +52,7 @@ class AccessLog:
             code=request.code if request.startedWriting else 0,
             octets=request.sentLength,
             seconds=self._clock() - request.began,
-            how=", client left" if request.disconnected or not request.startedWriting else "",
+            how=_how(request),
         )
 
     def answered_at_once(self, code: int) -> None:
@@ -77,6 +78,13 @@ class AccessLog:
     def refused(self, connection: Connection, code: int) -> None:
         """Log bytes that were no request."""
         self._log.info("{peer} (no request) {code}", peer=shown(connection.getPeer()), code=code)
+
+
+def _how(request: Request) -> str:
+    """Return what is to be said of an answer beside its size; that of a file that nginx sends is not ours to know."""
+    if request.disconnected or not request.startedWriting:
+        return ", client left"
+    return ", the file handed over to nginx" if redirected(request) else ""
 
 
 def shown(address: IAddress) -> str:

@@ -74,7 +74,8 @@ class Operators:
 def _is_here(request: Request) -> bool:
     """Tell whether a request comes from this machine, and not through a proxy on it, trusted or not.
 
-    A proxy that adds no field of its own mostly hands on the Host, which is what the world calls us.
+    A proxy that adds no field of its own mostly hands on the Host, which is what the world calls us.  On a
+    UNIX socket not even that tells: nginx asks there for "localhost" unless it is told otherwise.
     """
     address = peer_address(request.peer)
     if address is None or not _is_loopback(address) or forwarded(request):
