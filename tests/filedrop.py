@@ -13,7 +13,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Self
 
@@ -68,23 +68,23 @@ class Home:
         )
         return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 
-    def redirected(self, redirections: str, *words: str, passed: Sequence[int] = ()) -> Ended:
+    def redirected(self, redirections: str, *words: str, output: int = subprocess.PIPE) -> Ended:
         """Run a command to its end as a shell does that is told ``redirections``: ``>&-``, ``2>/dev/full``.
 
-        :param passed: descriptors that it has, too.
+        :param output: the standard output that it has before that. (A shell need not know descriptors beyond 9.)
         """
         done = subprocess.run(
             ["sh", "-c", f'exec "$@" {redirections}', "sh", *command(*words)],
             cwd=self.folder,
             env=self.environment(),
             stdin=subprocess.DEVNULL,
-            pass_fds=passed,
-            capture_output=True,
+            stdout=output,
+            stderr=subprocess.PIPE,
             timeout=2 * PATIENCE,
             check=False,
             start_new_session=True,
         )
-        return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
+        return Ended(done.returncode, (done.stdout or b"").decode(), done.stderr.decode())
 
     def start(self, *words: str, **environment: str) -> subprocess.Popen[bytes]:
         """Start a command without a terminal."""

@@ -60,7 +60,7 @@ class StreamTests(CommandTestCase):
         reading, writing = os.pipe()
         os.close(reading)
         try:
-            ended = self.home.redirected(f">&{writing}", "put", "a.txt", passed=(writing,))
+            ended = self.home.redirected("", "put", "a.txt", output=writing)
         finally:
             os.close(writing)
         self.assertEqual(1, ended.status)
